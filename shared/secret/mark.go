@@ -1,0 +1,172 @@
+package secret
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Prefixes of the metadata that secretx writes: labels in Swarm, annotations and one label in
+// Kubernetes.
+const (
+	LabelPrefix      = "io.github.secretx."
+	AnnotationPrefix = "secretx.github.io/"
+)
+
+// Mark is what secretx writes on a mirror and believes of it later: a claim, cheap to read and
+// possibly wrong. It never holds a value, nor an unkeyed digest of one.
+type Mark struct {
+	// Origin is the identity of the endpoint that the origin stands at.
+	Origin string
+	// Place is how that endpoint was called when the mirror was made; for people only.
+	Place string
+	// Name is the logical name that all versions of a Swarm mirror share; empty in Kubernetes.
+	Name string
+	// Sequence is the number of a Swarm mirror's version, from 1; 0 in Kubernetes.
+	Sequence int
+	// Parts has one entry for each key of the mirror, sorted by Key; exactly one in Swarm.
+	Parts []Part
+}
+
+// Part is the claim about one key of a mirror.
+type Part struct {
+	Key string `json:"key"` // in the mirror
+	// Secret and OriginKey name the origin; UID and Version are those of the origin when its value
+	// was copied. UID is empty for content that secretx took over without knowing it.
+	Secret      string `json:"secret"`
+	OriginKey   string `json:"originKey"`
+	UID         string `json:"uid,omitempty"`
+	Version     string `json:"version,omitempty"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Form is what the value is, or was, in Kubernetes; kept in a Swarm for the way back.
+	Form *Form `json:"form,omitempty"`
+	// SwarmName is the name that the value has, or had, in a Swarm; kept in Kubernetes for the way back.
+	SwarmName string `json:"swarmName,omitempty"`
+}
+
+// Form is what a Swarm secret has to remember of the Kubernetes Secret that it is a key of.
+type Form struct {
+	Secret    string `json:"secret"`
+	Key       string `json:"key"`
+	Type      string `json:"type"`
+	Immutable bool   `json:"immutable,omitempty"`
+}
+
+// Part finds the claim about a key of the mirror.
+func (m *Mark) Part(key string) (Part, bool) {
+	if m != nil {
+		for _, p := range m.Parts {
+			if p.Key == key {
+				return p, true
+			}
+		}
+	}
+	return Part{}, false
+}
+
+// The fields of a mark, behind LabelPrefix or AnnotationPrefix.
+const (
+	fieldMirror      = "mirror"
+	fieldOrigin      = "origin"
+	fieldPlace       = "place"
+	fieldParts       = "parts"
+	fieldName        = "name"
+	fieldSequence    = "sequence"
+	fieldSecret      = "secret"
+	fieldKey         = "key"
+	fieldUID         = "uid"
+	fieldVersion     = "version"
+	fieldFingerprint = "fingerprint"
+	fieldForm        = "form"
+)
+
+// MirrorLabel is the label that every mirror has, with the value "true": the prefix of the
+// orchestrator and then this.
+const MirrorLabel = fieldMirror
+
+// Labels is the mark as Swarm labels. They are flat, so that `docker secret ls --filter
+// label=io.github.secretx.secret=NAME` finds all that came from one origin.
+func (m *Mark) Labels() map[string]string {
+	labels := map[string]string{}
+	set := func(field, value string) {
+		if value != "" {
+			labels[LabelPrefix+field] = value
+		}
+	}
+	set(fieldMirror, "true")
+	set(fieldOrigin, m.Origin)
+	set(fieldPlace, m.Place)
+	set(fieldName, m.Name)
+	set(fieldSequence, strconv.Itoa(m.Sequence))
+	for _, p := range m.Parts {
+		set(fieldSecret, p.Secret)
+		set(fieldKey, p.OriginKey)
+		set(fieldUID, p.UID)
+		set(fieldVersion, p.Version)
+		set(fieldFingerprint, p.Fingerprint)
+		if p.Form != nil {
+			form, _ := json.Marshal(p.Form) // strings and a bool: can't fail
+			set(fieldForm, string(form))
+		}
+	}
+	return labels
+}
+
+// MarkOfLabels reads the mark of the Swarm secret called object, nil when it has none. A mark that
+// somebody damaged is an error, so that its bearer is never taken for a stranger's nor for ours.
+func MarkOfLabels(object string, labels map[string]string) (*Mark, error) {
+	get := func(field string) string { return labels[LabelPrefix+field] }
+	if get(fieldMirror) == "" {
+		return nil, nil
+	}
+	sequence, err := strconv.Atoi(get(fieldSequence))
+	if err != nil || sequence < 1 || get(fieldName) == "" || get(fieldOrigin) == "" || get(fieldSecret) == "" {
+		return nil, fmt.Errorf("the %s* labels of secret %q are damaged", LabelPrefix, object)
+	}
+	part := Part{
+		Key: object, Secret: get(fieldSecret), OriginKey: get(fieldKey),
+		UID: get(fieldUID), Version: get(fieldVersion), Fingerprint: get(fieldFingerprint),
+	}
+	if form := get(fieldForm); form != "" {
+		part.Form = new(Form)
+		if err := json.Unmarshal([]byte(form), part.Form); err != nil {
+			return nil, fmt.Errorf("the label %s%s of secret %q is damaged", LabelPrefix, fieldForm, object)
+		}
+	}
+	return &Mark{Origin: get(fieldOrigin), Place: get(fieldPlace), Name: get(fieldName), Sequence: sequence, Parts: []Part{part}}, nil
+}
+
+// Annotations is the mark as Kubernetes annotations.
+func (m *Mark) Annotations() map[string]string {
+	parts, _ := json.Marshal(m.Parts) // strings and bools: can't fail
+	return map[string]string{
+		AnnotationPrefix + fieldOrigin: m.Origin,
+		AnnotationPrefix + fieldPlace:  m.Place,
+		AnnotationPrefix + fieldParts:  string(parts),
+	}
+}
+
+// MarkOfAnnotations reads the mark of the Kubernetes Secret called object, nil when it has none.
+func MarkOfAnnotations(object string, annotations map[string]string) (*Mark, error) {
+	origin, parts := annotations[AnnotationPrefix+fieldOrigin], annotations[AnnotationPrefix+fieldParts]
+	if origin == "" && parts == "" {
+		return nil, nil
+	}
+	m := &Mark{Origin: origin, Place: annotations[AnnotationPrefix+fieldPlace]}
+	if err := json.Unmarshal([]byte(parts), &m.Parts); err != nil || origin == "" {
+		return nil, fmt.Errorf("the %s* annotations of Secret %q are damaged", AnnotationPrefix, object)
+	}
+	return m, nil
+}
+
+// UserLabels leaves out what secretx wrote.
+func UserLabels(labels map[string]string) map[string]string {
+	user := make(map[string]string, len(labels))
+	for k, v := range labels {
+		if !strings.HasPrefix(k, LabelPrefix) && !strings.HasPrefix(k, AnnotationPrefix) {
+			user[k] = v
+		}
+	}
+	return user
+}
