@@ -18,6 +18,8 @@ type Place struct {
 	Identity string
 	// Name is what to call it in messages: swarm:prod, kubernetes:/default.
 	Name string
+	// Namespace is that of a Kubernetes endpoint, empty for a Swarm.
+	Namespace string
 }
 
 // Reader looks at the secrets of one endpoint. Every call ends within the deadline of its context

@@ -1,0 +1,113 @@
+// Command docker-secretx is the Docker CLI plugin `docker secretx`. It speaks the plugin protocol,
+// gives the verbs the docker CLI's idiom, and wires the endpoints.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/docker/cli/cli"
+	"github.com/docker/cli/cli-plugins/metadata"
+	"github.com/docker/cli/cli-plugins/plugin"
+	dockercommand "github.com/docker/cli/cli/command"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/secretx/secretx/shared/command"
+	"github.com/secretx/secretx/shared/connect"
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/kube"
+	"github.com/secretx/secretx/shared/secret"
+	"github.com/secretx/secretx/shared/swarm"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	dockerCLI, err := dockercommand.NewDockerCli()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(command.ExitUsage)
+	}
+	err = plugin.RunPlugin(dockerCLI, newRoot(dockerCLI), metadata.Metadata{
+		SchemaVersion:    "0.1.0",
+		Vendor:           "The secretx authors",
+		Version:          version,
+		ShortDescription: "Secrets between Docker Swarm and Kubernetes",
+		URL:              "https://github.com/secretx/secretx",
+	})
+	os.Exit(exit(dockerCLI.Err(), err))
+}
+
+// exit prints what is left to say and gives the exit code.
+func exit(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(w, text)
+	}
+	var status cli.StatusError
+	if errors.As(err, &status) && status.StatusCode != 0 {
+		return status.StatusCode
+	}
+	return command.ExitCode(err)
+}
+
+func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
+	config := &genericclioptions.ConfigFlags{KubeConfig: new(string), Context: new(string), Namespace: new(string)}
+	host := command.Host{
+		CLI:    "docker secretx",
+		Native: secret.Swarm,
+		In:     dockerCLI.In(), Out: dockerCLI.Out(), Err: dockerCLI.Err(),
+		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
+		Version:  version,
+		Printer:  newPrinter,
+		Flags: func(flags *pflag.FlagSet) {
+			flags.StringVar(config.KubeConfig, "kubeconfig", "", "`Path` to the kubeconfig")
+			flags.StringVar(config.Context, "kube-context", "", "Kubeconfig `context`, where an endpoint names none")
+			flags.StringVarP(config.Namespace, "namespace", "n", "", "Kubernetes namespace, where an endpoint names none")
+		},
+		Prepare: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := context.WithCancel(cmd.Context())
+			cmd.SetContext(ctx)
+			go watchParent(ctx, cancel)
+			return plugin.PersistentPreRunE(cmd, args)
+		},
+	}
+	host.Open = func(address endpoint.Address, options command.OpenOptions) (endpoint.Endpoint, error) {
+		if address.Kind == secret.Kubernetes {
+			return kube.New(connect.Kubernetes(config, address), address.String(), kube.Options{}), nil
+		}
+		return swarm.New(connect.Docker(dockerCLI, address.Context), address.String(), swarm.Options{
+			NoProbe: options.NoProbe, ProbeImage: options.ProbeImage, Progress: options.Progress,
+		}), nil
+	}
+	return command.NewRoot(host)
+}
+
+// watchParent ends the verb when the docker CLI is gone: an old one passes no signal on, and is
+// killed from under us.
+func watchParent(ctx context.Context, cancel context.CancelFunc) {
+	parent := os.Getppid()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if os.Getppid() != parent {
+				cancel()
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,80 @@
+// Command kubectl-secretx is the kubectl plugin `kubectl secretx`. It gives the verbs kubectl's
+// idiom, and wires the endpoints.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	dockercommand "github.com/docker/cli/cli/command"
+	cliflags "github.com/docker/cli/cli/flags"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"github.com/secretx/secretx/shared/command"
+	"github.com/secretx/secretx/shared/connect"
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/kube"
+	"github.com/secretx/secretx/shared/secret"
+	"github.com/secretx/secretx/shared/swarm"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	root, err := newRoot()
+	if err == nil {
+		err = root.Execute()
+	}
+	if err != nil && err.Error() != "" {
+		fmt.Fprintln(os.Stderr, "error:", err)
+	}
+	os.Exit(command.ExitCode(err))
+}
+
+func newRoot() (*cobra.Command, error) {
+	dockerCLI, err := dockercommand.NewDockerCli()
+	if err != nil {
+		return nil, err
+	}
+	config := genericclioptions.NewConfigFlags(false)
+	docker := cliflags.NewClientOptions()
+	var dockerHost string
+	host := command.Host{
+		CLI:    "kubectl secretx",
+		Native: secret.Kubernetes,
+		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
+		Version:  version,
+		Printer:  newPrinter,
+		Flags: func(flags *pflag.FlagSet) {
+			config.AddFlags(flags)
+			flags.StringVar(&docker.Context, "docker-context", "", "Docker `context`, where an endpoint names none")
+			flags.StringVar(&dockerHost, "docker-host", "", "Docker `host` to connect to, where an endpoint names no context")
+		},
+		Prepare: func(*cobra.Command, []string) error {
+			if dockerHost != "" {
+				docker.Hosts = []string{dockerHost}
+			}
+			docker.SetDefaultOptions(pflag.NewFlagSet("docker", pflag.ContinueOnError))
+			if err := dockerCLI.Initialize(docker); err != nil {
+				return fmt.Errorf("--docker-host, --docker-context: %w", err)
+			}
+			return nil
+		},
+	}
+	host.Open = func(address endpoint.Address, options command.OpenOptions) (endpoint.Endpoint, error) {
+		if address.Kind == secret.Kubernetes {
+			return kube.New(connect.Kubernetes(config, address), address.String(), kube.Options{}), nil
+		}
+		return swarm.New(connect.Docker(dockerCLI, address.Context), address.String(), swarm.Options{
+			NoProbe: options.NoProbe, ProbeImage: options.ProbeImage, Progress: options.Progress,
+		}), nil
+	}
+	root := command.NewRoot(host)
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl secretx"}
+	return root, nil
+}

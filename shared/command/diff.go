@@ -1,0 +1,132 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretx/secretx/shared/plan"
+	"github.com/secretx/secretx/shared/report"
+)
+
+type diffOptions struct {
+	pairOptions
+	savePlan string
+}
+
+func newDiffCommand(host Host) *cobra.Command {
+	var options diffOptions
+	var printer Printer
+	cmd := &cobra.Command{
+		Use:   "diff [NAME...]",
+		Short: "Compare secrets with their mirrors, without showing a value",
+		Long: `Compare the secrets at one endpoint with their mirrors at another, and show what sync
+would do. Keys and states are shown, never a value, nor a part or the length of one.
+
+Without --prove, nothing is read out of a Swarm: what is noted on each mirror is
+compared. With --prove, the values themselves are, by digests under a key that is
+used once.
+
+Exits 0 when all is in sync, 1 when something differs or can't be known, 2 on errors.`,
+		Example: examples(host,
+			"diff --all", "All secrets and their mirrors at the other side",
+			"diff user-pass --prove", "One secret, by its value",
+			"diff --all --save-plan plan.json", "Save what sync would do, to look at and to run later",
+		),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := printer.Check(); err != nil {
+				return err
+			}
+			progress := newProgress(host)
+			p, err := options.complete(host, args, progress.say)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
+				return runDiff(ctx, p, options, printer)
+			})
+		},
+	}
+	options.addFlags(cmd.Flags(), host.Native)
+	cmd.Flags().StringVar(&options.savePlan, "save-plan", "", "Write what sync would do to this `file`, for sync --plan")
+	printer = host.Printer(cmd.Flags())
+	return cmd
+}
+
+func runDiff(ctx context.Context, p *pair, options diffOptions, printer Printer) error {
+	s, err := p.observe(ctx)
+	if err != nil {
+		return err
+	}
+	ask := askNothing
+	if p.request.Prove || p.request.Adopt {
+		ask = askAnything
+	}
+	found, err := p.compare(ctx, s, ask)
+	if err != nil {
+		return err
+	}
+	if options.savePlan != "" {
+		if err := savePlan(options.savePlan, found.Document(p.fromName, p.toName, p.request)); err != nil {
+			return err
+		}
+	}
+	d := report.OfPlan(report.KindDiff, found)
+	d.Proven = p.request.Prove
+	if err := show(p.host, printer, d); err != nil {
+		return err
+	}
+	if !d.Same() {
+		return &ExitError{Code: ExitDifferent}
+	}
+	return nil
+}
+
+// show prints the document, and for people its summary beside it.
+func show(host Host, printer Printer, d report.Document) error {
+	if err := printer.Print(host.Out, d); err != nil {
+		return err
+	}
+	if !printer.Human() {
+		return nil
+	}
+	text := d.Summary.Text()
+	if d.DryRun {
+		text += " (dry run: nothing was written)"
+	}
+	if d.Summary.Done+d.Summary.Failed > 0 {
+		text += fmt.Sprintf("; %d written", d.Summary.Done)
+		if d.Summary.Failed > 0 {
+			text += fmt.Sprintf(", %d failed", d.Summary.Failed)
+		}
+	}
+	_, err := fmt.Fprintln(host.Err, text)
+	return err
+}
+
+func savePlan(path string, d plan.Document) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("--save-plan: %w", err)
+	}
+	defer func() {
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return d.Write(f)
+}
+
+// examples lays out pairs of arguments and what they do.
+func examples(host Host, pairs ...string) string {
+	text := ""
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if i > 0 {
+			text += "\n\n"
+		}
+		text += "  # " + pairs[i+1] + "\n  " + host.CLI + " " + pairs[i]
+	}
+	return text
+}

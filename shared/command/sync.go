@@ -1,0 +1,265 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretx/secretx/shared/apply"
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/plan"
+	"github.com/secretx/secretx/shared/report"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+type syncOptions struct {
+	pairOptions
+	plan        string
+	savePlan    string
+	dryRun      string
+	concurrency int
+	yes         bool
+}
+
+func newSyncCommand(host Host) *cobra.Command {
+	var options syncOptions
+	var printer Printer
+	cmd := &cobra.Command{
+		Use:   "sync [NAME...]",
+		Short: "Bring mirrors in line with their origins",
+		Long: `Copy secrets from one endpoint to another, byte for byte, and keep the copies in line.
+
+A Kubernetes Secret becomes one Swarm secret for each of its keys, called
+<secret>.<key>; a Swarm secret becomes a Secret with one key of its own name. A value
+that changed becomes a new version beside the old one in a Swarm (name.v2), and is
+updated in place in Kubernetes.
+
+Only what sync made itself is ever written to. --adopt takes over what is proven
+equal, --force overwrites what is not, --prune removes mirrors whose origin is gone.
+
+Exits 0 when all is in line, 1 when something is left, 2 when nothing could be done.`,
+		Example: examples(host,
+			"sync user-pass", "One secret to the other side",
+			"sync --all --prune", "All secrets, and no mirrors of what is gone",
+			"sync --all --dry-run", "Only show what would be done",
+			"sync --plan plan.json", "Do what was saved, unless the world has moved on",
+		),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := printer.Check(); err != nil {
+				return err
+			}
+			document, err := options.check(cmd, args)
+			if err != nil {
+				return err
+			}
+			progress := newProgress(host)
+			p, err := options.complete(host, args, progress.say)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
+				return runSync(ctx, p, options, document, printer, progress)
+			})
+		},
+	}
+	options.addFlags(cmd.Flags(), host.Native)
+	flags := cmd.Flags()
+	flags.StringVar(&options.plan, "plan", "", "Run the plan in this `file`, and nothing else")
+	flags.StringVar(&options.savePlan, "save-plan", "", "With --dry-run: write what sync would do to this `file`")
+	flags.StringVar(&options.dryRun, "dry-run", "none", "Show what would be done and write nothing: none or `client`")
+	flags.Lookup("dry-run").NoOptDefVal = "client"
+	flags.IntVar(&options.concurrency, "concurrency", 16, "How many secrets to write at a time")
+	flags.BoolVarP(&options.yes, "yes", "y", false, "Don't ask before something is removed or overwritten")
+	printer = host.Printer(flags)
+	return cmd
+}
+
+// check looks at flags that don't go together, and reads the plan.
+func (o *syncOptions) check(cmd *cobra.Command, args []string) (*plan.Document, error) {
+	if o.concurrency < 1 || o.concurrency > 256 {
+		return nil, errors.New("--concurrency must be from 1 to 256")
+	}
+	if o.dryRun != "none" && o.dryRun != "client" {
+		return nil, fmt.Errorf("--dry-run must be none or client, not %q", o.dryRun)
+	}
+	if o.savePlan != "" && o.dryRun == "none" {
+		return nil, errors.New("--save-plan goes with --dry-run, or with diff")
+	}
+	if o.plan == "" {
+		return nil, nil
+	}
+	for _, name := range selectionFlags {
+		if cmd.Flags().Changed(name) || len(args) > 0 {
+			return nil, errors.New("--plan has its own secrets and endpoints: leave out names and --" + strings.Join(selectionFlags, ", --"))
+		}
+	}
+	f, err := os.Open(o.plan)
+	if err != nil {
+		return nil, fmt.Errorf("--plan: %w", err)
+	}
+	defer f.Close()
+	d, err := plan.ReadDocument(f)
+	if err != nil {
+		return nil, fmt.Errorf("--plan %s: %w", o.plan, err)
+	}
+	o.request, o.from, o.to = d.Request, d.From.Address, d.To.Address
+	return &d, nil
+}
+
+func runSync(ctx context.Context, p *pair, options syncOptions, document *plan.Document, printer Printer, progress *progress) error {
+	s, err := p.observe(ctx)
+	if err != nil {
+		return err
+	}
+	ask := askOwned
+	if p.request.Prove || p.request.Adopt {
+		ask = askAnything
+	}
+	todo, err := p.compare(ctx, s, ask)
+	if err != nil {
+		return err
+	}
+	if document != nil {
+		if todo, err = todo.Restrict(*document); err != nil {
+			return fmt.Errorf("--plan %s: %w", options.plan, err)
+		}
+	}
+	if options.dryRun != "none" {
+		if options.savePlan != "" {
+			if err := savePlan(options.savePlan, todo.Document(p.fromName, p.toName, p.request)); err != nil {
+				return err
+			}
+		}
+		d := report.OfPlan(report.KindSync, todo)
+		d.DryRun, d.Proven = true, p.request.Prove
+		if err := show(p.host, printer, d); err != nil {
+			return err
+		}
+		return leftOver(d)
+	}
+	if err := options.confirm(p.host, todo); err != nil {
+		return err
+	}
+	outcomes, err := p.apply(ctx, s, todo, options.concurrency, progress)
+	if err != nil {
+		return err
+	}
+	d := report.OfOutcomes(report.KindSync, todo.From, todo.To, outcomes)
+	d.Proven = p.request.Prove
+	if err := show(p.host, printer, d); err != nil {
+		return err
+	}
+	return leftOver(d)
+}
+
+// apply writes, and looks again at what another run may have done first.
+func (p *pair) apply(ctx context.Context, s sides, todo plan.Plan, concurrency int, progress *progress) ([]apply.Outcome, error) {
+	key, err := p.writeKey(ctx, &s, todo)
+	if err != nil {
+		return nil, err
+	}
+	options := apply.Options{Concurrency: concurrency, Key: key, Each: progress.each(todo)}
+	outcomes := apply.Run(ctx, todo, p.from, p.to, options)
+	if !slices.ContainsFunc(outcomes, overtaken) {
+		return outcomes, nil
+	}
+	// Somebody wrote in between. If it was another sync of the same, there is nothing left to do.
+	p.options.Key = key
+	again, err := p.observe(ctx)
+	if err != nil {
+		return outcomes, nil // what is known is what was tried
+	}
+	now, err := p.compare(ctx, again, askOwned)
+	if err != nil {
+		return outcomes, nil
+	}
+	fine := map[string]bool{}
+	for _, item := range now.Items {
+		fine[item.Name] = item.State == plan.InSync && item.Owned
+	}
+	for i, o := range outcomes {
+		if overtaken(o) && fine[o.Item.Name] {
+			outcomes[i].Result, outcomes[i].Err = apply.Done, nil
+			outcomes[i].Item.Reason = "another run wrote it"
+		}
+	}
+	return outcomes, nil
+}
+
+func overtaken(o apply.Outcome) bool {
+	return errors.Is(o.Err, endpoint.ErrTaken) || errors.Is(o.Err, endpoint.ErrMoved)
+}
+
+// writeKey makes the installation key when something is going to be written and there is none yet.
+// Where that is not allowed, mirrors go without fingerprints.
+func (p *pair) writeKey(ctx context.Context, s *sides, todo plan.Plan) (secret.FingerprintKey, error) {
+	writes := slices.ContainsFunc(todo.Items, func(i plan.Item) bool {
+		return i.Action != plan.Nothing && i.Action != plan.Remove
+	})
+	keeper := p.keeper(s)
+	if p.options.Key.Known() || !writes || keeper == nil {
+		return p.options.Key, nil
+	}
+	key, err := keeper.FingerprintKey(ctx, true)
+	if errors.Is(err, endpoint.ErrForbidden) {
+		p.say("no fingerprints: " + err.Error())
+		return secret.FingerprintKey{}, nil
+	}
+	return key, err
+}
+
+// leftOver says by the exit code whether all that was asked for stands now.
+func leftOver(d report.Document) error {
+	if d.Summary.Failed > 0 && d.Summary.Done == 0 {
+		return &ExitError{Code: ExitUsage}
+	}
+	for _, state := range []plan.State{plan.Unknown, plan.Conflict, plan.Unmappable} {
+		if d.Summary.States[string(state)] > settled(d, state) {
+			return &ExitError{Code: ExitDifferent}
+		}
+	}
+	if d.Summary.Failed > 0 {
+		return &ExitError{Code: ExitDifferent}
+	}
+	return nil
+}
+
+// settled counts what was in that state and is not any more, or would not be.
+func settled(d report.Document, state plan.State) int {
+	n := 0
+	for _, item := range d.Items {
+		if item.State == string(state) && item.Action != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// confirm asks before anything is removed, or overwritten that is not ours.
+func (o *syncOptions) confirm(host Host, todo plan.Plan) error {
+	removed, overwritten := 0, 0
+	for _, item := range todo.Items {
+		switch {
+		case item.Action == plan.Remove:
+			removed++
+		case !item.Owned && item.Existing != nil && item.Action != plan.Nothing && item.Action != plan.Adopt:
+			overwritten++
+		}
+	}
+	if o.yes || removed+overwritten == 0 {
+		return nil
+	}
+	var what []string
+	if removed > 0 {
+		what = append(what, fmt.Sprintf("remove %d orphaned mirror(s)", removed))
+	}
+	if overwritten > 0 {
+		what = append(what, fmt.Sprintf("overwrite %d secret(s) that secretx did not make", overwritten))
+	}
+	return confirm(host, fmt.Sprintf("Are you sure that you want to %s at %s?", strings.Join(what, " and "), todo.To.Name))
+}

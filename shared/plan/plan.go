@@ -1,0 +1,286 @@
+// Package plan compares what is with what ought to be, and says what to do. It is pure: no I/O, no
+// clock, no prompt, so that the same plan comes out for diff, for sync and for a plan that was
+// saved. It imports mapping, secret, endpoint and the standard library.
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/mapping"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+// State is what is known of a mirror, or of one of its keys.
+type State string
+
+// The states of DESIGN 7, from the best to the worst.
+const (
+	InSync     State = "in-sync"
+	Missing    State = "missing"
+	Changed    State = "changed"
+	Drifted    State = "drifted"
+	Orphan     State = "orphan"
+	Unknown    State = "unknown"
+	Conflict   State = "conflict"
+	Unmappable State = "unmappable"
+)
+
+var order = []State{InSync, Missing, Changed, Drifted, Orphan, Unknown, Conflict, Unmappable}
+
+func worse(a, b State) State {
+	if slices.Index(order, b) > slices.Index(order, a) {
+		return b
+	}
+	return a
+}
+
+// Action is what sync would do to one mirror.
+type Action string
+
+// Each action is one object written, except AddVersion over a stranger's secret and Replace, which
+// are two.
+const (
+	Nothing    Action = ""
+	Create     Action = "create"
+	AddVersion Action = "add-version" // Swarm: version n+1 beside version n
+	Update     Action = "update"      // Kubernetes: in place
+	Replace    Action = "replace"     // Kubernetes: what can't be updated is removed and made anew
+	Adopt      Action = "adopt"       // a mark for what is proven equal
+	Refresh    Action = "refresh"     // a new mark, where only a proof could tell that all is well
+	Remove     Action = "remove"      // an orphan, with all its versions
+)
+
+// Side is one end of a comparison as it was observed.
+type Side struct {
+	Place   endpoint.Place
+	Secrets []secret.Secret
+}
+
+// Options are what a user wants; names and selectors choose origins.
+type Options struct {
+	Names  []string
+	All    bool
+	Select func(labels map[string]string) bool // nil when there is no selector
+	Rules  mapping.Rules
+	Prune  bool
+	Adopt  bool
+	Force  bool
+	Prove  bool
+	// Key judges fingerprints; it may be not known.
+	Key secret.FingerprintKey
+	// Proofs answers earlier questions.
+	Proofs Proofs
+}
+
+// Question is a pair of values of which only their own side can tell whether they are equal.
+type Question struct {
+	Origin, Mirror secret.Ref
+}
+
+// Proofs tells of each question that was answered whether the values are equal.
+type Proofs map[Question]bool
+
+// Item is one mirror: what it is, and what to do about it.
+type Item struct {
+	Origins []string // names of the secrets that it is a copy of
+	Name    string   // of the object at the far side, as it is or as it will be
+	State   State
+	Reason  string // why, in words; may be empty
+	Keys    []KeyState
+	Action  Action
+
+	Existing *secret.Secret // what stands there now
+	Desired  secret.Secret  // what to write; values that are not known yet have an entry in Sources
+	// Sources says for each key of Desired what it is a copy of, in the same order. A key that the
+	// mirror keeps as it is has none.
+	Sources []mapping.OriginKey
+	Retired []secret.Secret // Remove: the objects to remove
+	// Questions are what a proof has to answer for this item to be certain.
+	Questions []Question
+	// Owned tells that the mirror is ours, so that an ordinary sync may ask its questions.
+	Owned bool
+}
+
+// KeyState is one key of an item. The name is the one at the origin.
+type KeyState struct {
+	Name  string
+	State State
+}
+
+// Plan is what a comparison found, sorted by origin and mirror.
+type Plan struct {
+	From, To endpoint.Place
+	Items    []Item
+}
+
+// NotFoundError names what was asked for and stands at neither side.
+type NotFoundError struct {
+	Names []string
+	Place string
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("no secret %s at %s", strings.Join(quoted(e.Names), ", "), e.Place)
+}
+
+func quoted(names []string) []string {
+	q := make([]string, len(names))
+	for i, n := range names {
+		q[i] = fmt.Sprintf("%q", n)
+	}
+	return q
+}
+
+// New makes the plan. It fails when two origins would meet in one mirror, when a name template
+// can't be used, and with a *NotFoundError when a name stands at neither side.
+func New(from, to Side, options Options) (Plan, error) {
+	all := mapping.Origins(from.Place.Kind, from.Secrets)
+	selected, missing := choose(all, to.Place.Identity, options)
+	options.Rules.Namespace = from.Place.Namespace
+	targets, err := mapping.Targets(to.Place.Kind, selected, options.Rules)
+	if err != nil {
+		return Plan{}, err
+	}
+	c := comparison{from: from, to: to, options: options, found: index(to), origins: known(all)}
+	p := Plan{From: from.Place, To: to.Place, Items: make([]Item, 0, len(targets))}
+	wanted := make(map[string]bool, len(targets))
+	for _, t := range targets {
+		p.Items = append(p.Items, c.compare(t))
+		wanted[t.Name] = true
+	}
+	orphans, asked := c.orphans(wanted, missing)
+	p.Items = append(p.Items, orphans...)
+	missing = slices.DeleteFunc(missing, func(name string) bool { return asked[name] })
+	if len(missing) > 0 {
+		return Plan{}, &NotFoundError{Names: missing, Place: from.Place.Name}
+	}
+	slices.SortStableFunc(p.Items, func(a, b Item) int {
+		return cmp.Or(slices.Compare(a.Origins, b.Origins), cmp.Compare(a.Name, b.Name))
+	})
+	return p, nil
+}
+
+// Names are what the far side has to be asked about when options name the origins: the mirrors
+// that they have, and those that they would have had by the default rules if they are gone. It is
+// nil when everything there may matter.
+func Names(from Side, to secret.Kind, options Options) ([]string, error) {
+	if !ByName(options) {
+		return nil, nil
+	}
+	selected, missing := choose(mapping.Origins(from.Place.Kind, from.Secrets), "", options)
+	options.Rules.Namespace = from.Place.Namespace
+	targets, err := mapping.Targets(to, selected, options.Rules)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, t := range targets {
+		names = append(names, t.Name)
+	}
+	for _, n := range missing {
+		names = append(names, n, mapping.KubernetesName(n))
+	}
+	return names, nil
+}
+
+// ByName tells whether it is enough to look at the secrets that options name. It is not where the
+// absence of another would have something removed.
+func ByName(options Options) bool {
+	return len(options.Names) > 0 && !options.All && options.Select == nil && !options.Prune && options.Rules.Into == ""
+}
+
+// choose picks the origins that the options mean, and the names that meant none.
+func choose(all []mapping.Origin, to string, options Options) (selected []mapping.Origin, missing []string) {
+	asked := make(map[string]bool, len(options.Names))
+	for _, n := range options.Names {
+		asked[n] = false
+	}
+	for _, o := range all {
+		named := false
+		for name := range called(o) {
+			if _, yes := asked[name]; yes {
+				asked[name], named = true, true
+			}
+		}
+		chosen := named
+		// What the other side already is the origin of, and what nobody means by "all", goes only by name.
+		if !named && o.Internal == "" && o.MirrorOf != to {
+			switch {
+			case options.Select != nil:
+				chosen = slices.ContainsFunc(o.Labels, options.Select)
+			case options.All:
+				chosen = true
+			}
+		}
+		if chosen {
+			selected = append(selected, o)
+		}
+	}
+	for _, n := range options.Names {
+		if !asked[n] && !slices.Contains(missing, n) {
+			missing = append(missing, n)
+		}
+	}
+	return selected, missing
+}
+
+// called gives all names by which a user may ask for an origin: its own and those of its parts.
+func called(o mapping.Origin) map[string]bool {
+	names := map[string]bool{o.Name: true}
+	for _, k := range o.Keys {
+		names[k.Secret] = true
+		names[k.Ref.Name] = true
+	}
+	return names
+}
+
+// known is the set of origin names and keys that stand at the near side, selected or not.
+func known(all []mapping.Origin) map[[2]string]bool {
+	set := map[[2]string]bool{}
+	for _, o := range all {
+		for _, k := range o.Keys {
+			set[[2]string{k.Secret, k.SecretKey}] = true
+		}
+	}
+	return set
+}
+
+// place is what stands at the far side under one logical name.
+type place struct {
+	newest   *secret.Secret
+	versions []secret.Secret // in a Swarm all of them, newest last
+}
+
+// contents is what stands at the far side: by logical name, in lower case, since Swarm folds it.
+type contents struct {
+	byName map[string]place
+	taken  map[string]bool // names of objects, in lower case
+}
+
+func index(to Side) contents {
+	c := contents{byName: make(map[string]place, len(to.Secrets)), taken: make(map[string]bool, len(to.Secrets))}
+	for _, s := range to.Secrets {
+		c.taken[strings.ToLower(s.Name)] = true
+		name := strings.ToLower(mapping.LogicalName(s))
+		p := c.byName[name]
+		p.versions = append(p.versions, s)
+		c.byName[name] = p
+	}
+	for name, p := range c.byName {
+		slices.SortFunc(p.versions, func(a, b secret.Secret) int { return cmp.Compare(sequenceOf(a), sequenceOf(b)) })
+		p.newest = &p.versions[len(p.versions)-1]
+		c.byName[name] = p
+	}
+	return c
+}
+
+func sequenceOf(s secret.Secret) int {
+	if s.Mark == nil {
+		return 0
+	}
+	return s.Mark.Sequence
+}

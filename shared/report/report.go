@@ -1,0 +1,176 @@
+// Package report turns what a verb found and did into one document, and the document into rows.
+// How it is printed belongs to each host CLI. It imports plan, apply and the standard library; the
+// document holds no value, nor anything that is derived from one.
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/secretx/secretx/shared/apply"
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/plan"
+)
+
+// APIVersion is the version of the document. Fields are only ever added to it.
+const APIVersion = "secretx.github.io/v1"
+
+// The kinds of documents.
+const (
+	KindDiff = "Diff"
+	KindSync = "Sync"
+)
+
+// Document is the result of diff and sync, the same for both hosts and in every format.
+type Document struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	From       Place  `json:"from"`
+	To         Place  `json:"to"`
+	// DryRun tells that sync wrote nothing because it was told so.
+	DryRun bool `json:"dryRun,omitempty"`
+	// Proven tells that values were compared and not only claims.
+	Proven  bool    `json:"proven,omitempty"`
+	Items   []Item  `json:"items"`
+	Summary Summary `json:"summary"`
+}
+
+// Place is one side.
+type Place struct {
+	Kind     string `json:"kind"`     // swarm or kubernetes
+	Name     string `json:"name"`     // as it was addressed
+	Identity string `json:"identity"` // the same however it is addressed
+}
+
+// Item is one mirror.
+type Item struct {
+	Origins []string `json:"origins"` // the secrets that it is a copy of
+	Mirror  string   `json:"mirror"`  // its name at the far side; empty where it can have none
+	State   string   `json:"state"`   // what was found, before anything was written
+	Reason  string   `json:"reason,omitempty"`
+	Keys    []Key    `json:"keys"`
+	Action  string   `json:"action,omitempty"` // what sync does, or would do, about it
+	Result  string   `json:"result,omitempty"` // done, failed or interrupted; empty where nothing was tried
+	Error   string   `json:"error,omitempty"`
+}
+
+// Key is one key of a mirror, by its name at the origin.
+type Key struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+}
+
+// Summary counts mirrors.
+type Summary struct {
+	Total  int            `json:"total"`
+	States map[string]int `json:"states"` // as found
+	Done   int            `json:"done"`
+	Failed int            `json:"failed"` // or interrupted
+}
+
+// OfPlan is the document of a plan that was not carried out.
+func OfPlan(kind string, p plan.Plan) Document {
+	outcomes := make([]apply.Outcome, len(p.Items))
+	for i, item := range p.Items {
+		outcomes[i].Item = item
+	}
+	return OfOutcomes(kind, p.From, p.To, outcomes)
+}
+
+// OfOutcomes is the document of a plan that was carried out.
+func OfOutcomes(kind string, from, to endpoint.Place, outcomes []apply.Outcome) Document {
+	d := Document{
+		APIVersion: APIVersion, Kind: kind, From: place(from), To: place(to),
+		Items: make([]Item, 0, len(outcomes)), Summary: Summary{Total: len(outcomes), States: map[string]int{}},
+	}
+	for _, o := range outcomes {
+		item := Item{
+			Origins: o.Item.Origins, Mirror: o.Item.Name, State: string(o.Item.State), Reason: o.Item.Reason,
+			Keys: make([]Key, 0, len(o.Item.Keys)), Action: string(o.Item.Action), Result: string(o.Result),
+		}
+		for _, k := range o.Item.Keys {
+			item.Keys = append(item.Keys, Key{k.Name, string(k.State)})
+		}
+		d.Summary.States[item.State]++
+		switch o.Result {
+		case apply.Done:
+			d.Summary.Done++
+		case apply.Failed, apply.Interrupted:
+			d.Summary.Failed++
+			item.Error = o.Err.Error()
+		}
+		d.Items = append(d.Items, item)
+	}
+	return d
+}
+
+func place(p endpoint.Place) Place { return Place{string(p.Kind), p.Name, p.Identity} }
+
+// Same tells whether all was found in sync.
+func (d Document) Same() bool { return d.Summary.States[string(plan.InSync)] == d.Summary.Total }
+
+// Row is one line of a table: one key of one mirror. Go templates of docker see these fields.
+type Row struct {
+	Secret string
+	Key    string
+	State  string
+	Mirror string
+	Action string
+	Result string
+	Detail string // why, or what went wrong
+}
+
+// Rows gives a row for each key, and one for a mirror without keys.
+func (d Document) Rows() []Row {
+	rows := make([]Row, 0, len(d.Items))
+	for _, item := range d.Items {
+		row := Row{
+			Secret: strings.Join(item.Origins, ","), State: item.State, Mirror: item.Mirror,
+			Action: item.Action, Result: item.Result, Detail: cmp.Or(item.Error, item.Reason),
+		}
+		if len(item.Keys) == 0 {
+			rows = append(rows, row)
+		}
+		for _, k := range item.Keys {
+			row.Key, row.State = k.Name, k.State
+			rows = append(rows, row)
+			row.Detail = "" // once is enough
+		}
+	}
+	return rows
+}
+
+// Text is the line that sums it up, such as "3 mirrors: 2 in-sync, 1 changed".
+func (s Summary) Text() string {
+	text := counted(s.Total, "mirror")
+	states := make([]string, 0, len(s.States))
+	for state := range s.States {
+		states = append(states, state)
+	}
+	slices.Sort(states)
+	for i, state := range states {
+		text += []string{": ", ", "}[min(i, 1)] + strconv.Itoa(s.States[state]) + " " + state
+	}
+	return text
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
+}
+
+// Printable makes text from the other side fit for a terminal: whatever could move a cursor or
+// reverse a line is shown as an escape.
+func Printable(text string) string {
+	clean := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(text, clean) {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
+}
