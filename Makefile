@@ -1,0 +1,60 @@
+# Everything that a developer or CI runs. Each target sets up what it needs.
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed
+
+build: ## both plugins into bin/
+	@scripts/build-probe
+	$(BUILD) -o bin/docker-secretx ./docker-plugin/cmd/docker-secretx
+	$(BUILD) -o bin/kubectl-secretx ./kubectl-plugin/cmd/kubectl-secretx
+
+testbed: build ## a real Swarm and a real Kubernetes on this machine
+	scripts/testbed up
+
+demo: testbed ## the lab, end to end, on the testbed
+	scripts/demo
+
+test: unit e2e ## all tests
+
+unit: ## what needs no testbed, in under a minute
+	@scripts/build-probe
+	$(GO) test ./...
+
+e2e: build ## contract suites and end-to-end tests on the testbed
+	scripts/testbed up --swarms 2
+	eval "$$(scripts/testbed env)" && $(GO) test -tags e2e -count=1 -timeout 40m ./shared/swarm ./shared/kube ./e2e
+
+soak: build ## kill -9, 500 adversarial secrets, leaks: long campaigns
+	scripts/testbed up --swarms 2
+	eval "$$(scripts/testbed env)" && $(GO) test -tags soak -count=1 -timeout 120m -v ./e2e
+
+bench: build ## ratios against bare clients, in one run
+	scripts/testbed up
+	scripts/bench
+
+fmt-check:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
+
+tidy-check:
+	$(GO) mod tidy -diff
+
+lint: fmt-check tidy-check
+	$(GO) vet ./...
+	$(GO) vet -tags 'e2e soak' ./...
+	$(GO) run $(GOLANGCI_LINT) run ./...
+
+cross: ## every platform that is released
+	@scripts/build-probe
+	@for p in linux darwin windows; do for a in amd64 arm64; do \
+	  echo "build $$p/$$a"; \
+	  GOOS=$$p GOARCH=$$a CGO_ENABLED=0 $(GO) build -o /dev/null ./docker-plugin/cmd/docker-secretx && \
+	  GOOS=$$p GOARCH=$$a CGO_ENABLED=0 $(GO) build -o /dev/null ./kubectl-plugin/cmd/kubectl-secretx || exit 1; \
+	done; done
+
+clean:
+	rm -rf bin dist shared/probe/embedded/*.gz
