@@ -1,0 +1,143 @@
+// Package kube is the endpoint over one namespace of a Kubernetes cluster. Besides the mains and
+// command, which find the kubeconfig, it is the only package that may import client-go; it imports
+// secret and endpoint, and is given the configuration by its caller.
+//
+// # Rights
+//
+// A Role in the namespace with these rules is all that it uses:
+//
+//	namespaces  get                                Place
+//	secrets     get                                List of a few names, Values, Digests, FingerprintKey
+//	secrets     list                               List of all, or of many names
+//	secrets     create, patch                      Create, FingerprintKey with create
+//	secrets     patch                              Update
+//	secrets     delete                             Remove
+//
+// Every rule may be narrowed by resourceNames, that for namespaces to the namespace itself and those
+// for secrets to the names concerned; even create, which Kubernetes can't narrow for a POST, because
+// secrets are created by server-side apply, where the name is part of the request. A list that is
+// not allowed is made up for by a get for each name, where names are known.
+package kube
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+// FieldManager is the name under which server-side apply keeps what is ours.
+const FieldManager = "secretx"
+
+// dialTimeout bounds how long a server that doesn't answer at all is waited for.
+const dialTimeout = 10 * time.Second
+
+// Config finds the configuration of a cluster and the namespace, the way the host CLI does.
+type Config func() (config *rest.Config, namespace string, err error)
+
+// Endpoint is a namespace. It is safe for concurrent use, which is how writes get quick.
+type Endpoint struct {
+	name   string
+	config Config
+
+	mu   sync.Mutex
+	conn *connection // nil before the first use
+}
+
+// connection is what the first use makes.
+type connection struct {
+	client    *rest.RESTClient
+	namespace string
+	place     string // what the endpoint is called, for messages
+	server    string // its URL, likewise
+}
+
+var (
+	_ endpoint.Endpoint = (*Endpoint)(nil)
+	_ endpoint.Keeper   = (*Endpoint)(nil)
+)
+
+// New makes an endpoint that is called name in messages, such as kubernetes:prod/default. Nothing
+// is loaded and nobody is spoken to before the first call of a method.
+func New(name string, config Config) *Endpoint {
+	return &Endpoint{name: name, config: config}
+}
+
+// connect loads the configuration. It opens no connection yet: the first request does.
+func (e *Endpoint) connect() (*connection, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conn != nil {
+		return e.conn, nil
+	}
+	found, namespace, err := e.config()
+	if err != nil {
+		return nil, &endpoint.Error{Op: "load the configuration of the cluster", Place: e.name, Reason: endpoint.ErrUnreachable, Cause: err}
+	}
+	config := tune(found)
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, &endpoint.Error{Op: "use the configuration of the cluster", Place: e.name, Reason: endpoint.ErrUnreachable, Cause: err}
+	}
+	if namespace == "" {
+		namespace = metav1.NamespaceDefault
+	}
+	e.conn = &connection{client: client, namespace: namespace, place: e.name, server: config.Host}
+	return e.conn, nil
+}
+
+// tune makes a copy of a configuration that suits many small requests at a time.
+func tune(found *rest.Config) *rest.Config {
+	config := rest.CopyConfig(found)
+	// A scheme of our own with the few types that are spoken here: that of client-go's clientset
+	// registers every type of Kubernetes, whenever a binary that has it starts.
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{}, &corev1.SecretList{}, &corev1.Namespace{})
+	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	config.APIPath = "/api"
+	config.GroupVersion = &schema.GroupVersion{Version: "v1"}
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	// The client holds nothing back: the API server's priority and fairness says how much is too
+	// much, and its answer 429 is heeded.
+	config.QPS, config.RateLimiter = -1, nil
+	// A warning is a text of somebody's webhook, which may quote what it warns of.
+	config.WarningHandler, config.WarningHandlerWithContext = rest.NoWarnings{}, nil
+	if config.Dial == nil && config.Transport == nil {
+		config.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
+	if config.UserAgent == "" {
+		config.UserAgent = FieldManager
+	}
+	return config
+}
+
+// Place implements endpoint.Reader. The identity is the UID of the namespace: it stays when a
+// kubeconfig calls the cluster something else, and changes when the namespace is made anew.
+func (e *Endpoint) Place(ctx context.Context) (endpoint.Place, error) {
+	const op = "look at the namespace"
+	c, err := e.connect()
+	if err != nil {
+		return endpoint.Place{}, err
+	}
+	var namespace corev1.Namespace
+	_, err = c.send(ctx, func() *rest.Request {
+		return c.client.Verb(http.MethodGet).Resource("namespaces").Name(c.namespace)
+	}, &namespace)
+	if err != nil {
+		return endpoint.Place{}, c.fail(ctx, op, c.namespace, err)
+	}
+	return endpoint.Place{Kind: secret.Kubernetes, Identity: string(secret.Kubernetes) + ":" + string(namespace.UID), Name: e.name}, nil
+}
