@@ -61,8 +61,9 @@ type Endpoint interface {
 
 // Keeper keeps the installation key of an endpoint, beside the secrets: Kubernetes does.
 type Keeper interface {
-	// FingerprintKey reads the key, or makes it where there is none and create is set. Without one
-	// the result is not Known, and no error.
+	// FingerprintKey reads the key, or makes it where there is none and create is set. Where there
+	// is none, or it may not be read, the result is not Known, and no error; with create set, a key
+	// that may not be made or read is ErrForbidden, and the caller can do without.
 	FingerprintKey(ctx context.Context, create bool) (secret.FingerprintKey, error)
 }
 

@@ -101,7 +101,7 @@ func (c *cluster) secrets() string { return "/api/v1/namespaces/" + c.namespace 
 func (c *cluster) open() *kube.Endpoint { return c.openAs(c.config) }
 
 func (c *cluster) openAs(config *rest.Config) *kube.Endpoint {
-	return kube.New("kubernetes:/"+c.namespace, func() (*rest.Config, string, error) { return config, c.namespace, nil })
+	return kube.New(func() (*rest.Config, string, error) { return config, c.namespace, nil }, "kubernetes:/"+c.namespace, kube.Options{})
 }
 
 func TestContract(t *testing.T) {

@@ -20,7 +20,9 @@
 package kube
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -46,10 +48,18 @@ const dialTimeout = 10 * time.Second
 // Config finds the configuration of a cluster and the namespace, the way the host CLI does.
 type Config func() (config *rest.Config, namespace string, err error)
 
+// Options are what a caller may want otherwise.
+type Options struct {
+	// UserAgent is how the API server's audit log calls us; FieldManager when it is empty and the
+	// configuration has none.
+	UserAgent string
+}
+
 // Endpoint is a namespace. It is safe for concurrent use, which is how writes get quick.
 type Endpoint struct {
-	name   string
-	config Config
+	name    string
+	config  Config
+	options Options
 
 	mu   sync.Mutex
 	conn *connection // nil before the first use
@@ -70,8 +80,8 @@ var (
 
 // New makes an endpoint that is called name in messages, such as kubernetes:prod/default. Nothing
 // is loaded and nobody is spoken to before the first call of a method.
-func New(name string, config Config) *Endpoint {
-	return &Endpoint{name: name, config: config}
+func New(config Config, name string, options Options) *Endpoint {
+	return &Endpoint{config: config, name: name, options: options}
 }
 
 // connect loads the configuration. It opens no connection yet: the first request does.
@@ -82,10 +92,14 @@ func (e *Endpoint) connect() (*connection, error) {
 		return e.conn, nil
 	}
 	found, namespace, err := e.config()
+	var failure *endpoint.Error
+	if errors.As(err, &failure) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &endpoint.Error{Op: "load the configuration of the cluster", Place: e.name, Reason: endpoint.ErrUnreachable, Cause: err}
 	}
-	config := tune(found)
+	config := tune(found, e.options)
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, &endpoint.Error{Op: "use the configuration of the cluster", Place: e.name, Reason: endpoint.ErrUnreachable, Cause: err}
@@ -98,7 +112,7 @@ func (e *Endpoint) connect() (*connection, error) {
 }
 
 // tune makes a copy of a configuration that suits many small requests at a time.
-func tune(found *rest.Config) *rest.Config {
+func tune(found *rest.Config, options Options) *rest.Config {
 	config := rest.CopyConfig(found)
 	// A scheme of our own with the few types that are spoken here: that of client-go's clientset
 	// registers every type of Kubernetes, whenever a binary that has it starts.
@@ -118,9 +132,7 @@ func tune(found *rest.Config) *rest.Config {
 	if config.Dial == nil && config.Transport == nil {
 		config.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	}
-	if config.UserAgent == "" {
-		config.UserAgent = FieldManager
-	}
+	config.UserAgent = cmp.Or(options.UserAgent, config.UserAgent, FieldManager)
 	return config
 }
 
