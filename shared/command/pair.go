@@ -208,14 +208,22 @@ func (p *pair) observe(ctx context.Context) (sides, error) {
 	return s, group.Wait()
 }
 
+// listNamed asks Kubernetes for the named secrets alone, which takes less and needs fewer rights. A
+// Swarm always tells all: versions have names of their own.
 func (p *pair) listNamed(ctx context.Context, s *sides) error {
+	var names []string
 	var err error
-	if s.from.Secrets, err = p.from.List(ctx, p.options.Names); err != nil {
+	if s.from.Place.Kind == secret.Kubernetes {
+		names = p.options.Names
+	}
+	if s.from.Secrets, err = p.from.List(ctx, names); err != nil {
 		return err
 	}
-	names, err := plan.Names(s.from, s.to.Place.Kind, p.options)
-	if err != nil {
-		return err
+	names = nil
+	if s.to.Place.Kind == secret.Kubernetes {
+		if names, err = plan.Names(s.from, s.to.Place.Kind, p.options); err != nil {
+			return err
+		}
 	}
 	s.to.Secrets, err = p.to.List(ctx, names)
 	return err

@@ -121,7 +121,7 @@ func MarkOfLabels(object string, labels map[string]string) (*Mark, error) {
 		return nil, nil
 	}
 	sequence, err := strconv.Atoi(get(fieldSequence))
-	if err != nil || sequence < 1 || get(fieldName) == "" || get(fieldOrigin) == "" || get(fieldSecret) == "" {
+	if err != nil || sequence < 1 || get(fieldMirror) != "true" || get(fieldName) == "" || get(fieldOrigin) == "" || get(fieldSecret) == "" {
 		return nil, fmt.Errorf("the %s* labels of secret %q are damaged", LabelPrefix, object)
 	}
 	part := Part{
