@@ -1,0 +1,263 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/versions"
+
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/probe"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+const (
+	// farewell is how long removing the job may take once the caller has gone.
+	farewell = 700 * time.Millisecond
+	// glance is how often the state of the task is looked at.
+	glance = 200 * time.Millisecond
+	// hopeless is how long a task may be without a node that would do: one may just be coming back.
+	hopeless = 5 * time.Second
+	// silence is how long a running job may write nothing.
+	silence = time.Minute
+	// lag is how long the log of a finished job may stay silent before it is read anew: the log of
+	// Engine 20.10 doesn't always notice that it has come to its end.
+	lag = time.Second
+)
+
+// errGone: the job was refused because one of its secrets is gone.
+var errGone = errors.New("a secret of the job is gone")
+
+// ready checks what can be known before a job is made.
+func (e *Endpoint) ready(ctx context.Context, g *engine, op string) error {
+	if v := g.api.ClientVersion(); versions.LessThan(v, "1.41") {
+		return e.cannot(op, errors.New("the probe needs jobs, which Docker has since 20.10 (API 1.41); this is API "+v), "Use a newer engine, or do without values (--no-probe).")
+	}
+	if e.options.ProbeImage != "" {
+		return nil
+	}
+	node, err := again(ctx, func(ctx context.Context) (swarm.Node, error) {
+		node, _, err := g.api.NodeInspectWithRaw(ctx, g.node)
+		return node, err
+	})
+	if err != nil {
+		return e.fail(ctx, op, "", err)
+	}
+	if node.Spec.Availability != swarm.NodeAvailabilityActive {
+		return e.cannot(op, fmt.Errorf("the node of this manager (%s) takes no tasks: its availability is %s", node.Description.Hostname, node.Spec.Availability),
+			"Use --probe-image with an image that other nodes can pull, or run docker node update --availability active "+node.Description.Hostname+".")
+	}
+	return nil
+}
+
+// cannot is an error of the probe as a whole.
+func (e *Endpoint) cannot(op string, cause error, hint string) error {
+	return &endpoint.Error{Op: op, Place: e.name, Reason: endpoint.ErrProbe, Cause: cause, Hint: hint}
+}
+
+// spec is the job: one task, once, with the secrets as files that only root can read, on a
+// read-only file system, without any capability.
+func (e *Endpoint) spec(g *engine, image string, run *probe.Run, refs []secret.Ref) swarm.ServiceSpec {
+	files := make([]*swarm.SecretReference, len(refs))
+	for i, ref := range refs {
+		files[i] = &swarm.SecretReference{
+			SecretID: ref.UID, SecretName: ref.Name,
+			File: &swarm.SecretReferenceFileTarget{Name: probe.File(i), UID: "0", GID: "0", Mode: 0o400},
+		}
+	}
+	one, grace := uint64(1), time.Second
+	spec := swarm.ServiceSpec{
+		Annotations: swarm.Annotations{Name: jobName(run), Labels: jobLabels(run.ID(), e.options.Timeout)},
+		Mode:        swarm.ServiceMode{ReplicatedJob: &swarm.ReplicatedJob{MaxConcurrent: &one, TotalCompletions: &one}},
+		TaskTemplate: swarm.TaskSpec{
+			ContainerSpec: &swarm.ContainerSpec{
+				Image: image, Args: run.Args(), Secrets: files,
+				ReadOnly: true, CapabilityDrop: []string{"ALL"}, StopGracePeriod: &grace,
+			},
+			RestartPolicy: &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionNone},
+			Placement:     &swarm.Placement{},
+			LogDriver:     logDriver(g.logDriver),
+		},
+	}
+	if e.options.ProbeImage == "" {
+		spec.TaskTemplate.Placement.Constraints = []string{"node.id==" + g.node}
+	}
+	return spec
+}
+
+// jobName can't be foreseen, and tells what the job is.
+func jobName(run *probe.Run) string { return "secretx-probe-" + strings.ToLower(run.ID()) }
+
+// logDriver names one that can be read, whatever the engine's default is, and not that one: an
+// engine adds its default options to those of a job with the same driver, and a small max-size or
+// a mode that drops lines would lose what the probe says.
+func logDriver(standard string) *swarm.Driver {
+	name := "json-file"
+	if standard == name {
+		name = "local"
+	}
+	return &swarm.Driver{Name: name, Options: map[string]string{"max-size": "100g", "max-file": "1", "compress": "false", "mode": "blocking"}}
+}
+
+// job runs one probe and hands its results over. Whatever happens, it leaves no job behind, unless
+// the engine is slower than farewell when ctx ends; then Sweep finds it.
+func (e *Endpoint) job(ctx context.Context, g *engine, image, op string, run *probe.Run, refs []secret.Ref, each func(probe.Result) error) error {
+	// Making and removing the job don't end with ctx: a request that is cut off may have been done.
+	detached := context.WithoutCancel(ctx)
+	made := make(chan error, 1)
+	go func() {
+		_, err := once(detached, func(ctx context.Context) (swarm.ServiceCreateResponse, error) {
+			return g.api.ServiceCreate(ctx, e.spec(g, image, run, refs), swarm.ServiceCreateOptions{})
+		})
+		made <- err
+	}()
+	remove := func(within time.Duration) {
+		ctx, cancel := context.WithTimeout(detached, within)
+		defer cancel()
+		for err := error(nil); ; {
+			if err = g.api.ServiceRemove(ctx, jobName(run)); err == nil || !passing(err) || sleep(ctx, pauses[0]) != nil {
+				return
+			}
+		}
+	}
+	select {
+	case <-ctx.Done():
+		deadline := time.Now().Add(farewell)
+		select {
+		case <-made:
+			remove(time.Until(deadline))
+		case <-time.After(farewell):
+		}
+		return e.fail(ctx, op, "", ctx.Err())
+	case err := <-made:
+		if err != nil {
+			if doubtful(err) {
+				remove(farewell)
+			}
+			if text := err.Error(); strings.Contains(text, "secret not found") || strings.Contains(text, "secrets not found") {
+				return errGone
+			}
+			failure := e.fail(ctx, op, "", err)
+			if failure.Reason != endpoint.ErrUnreachable {
+				failure.Reason = endpoint.ErrProbe
+			}
+			return failure
+		}
+	}
+	defer func() {
+		if ctx.Err() != nil {
+			remove(farewell)
+		} else {
+			remove(endpoint.CallTimeout)
+		}
+	}()
+	return e.follow(ctx, g, op, run, each)
+}
+
+// follow reads the log of a job while it watches its task.
+func (e *Endpoint) follow(ctx context.Context, g *engine, op string, run *probe.Run, each func(probe.Result) error) error {
+	limited, cancel := context.WithTimeout(ctx, e.options.Timeout)
+	defer cancel()
+	log := &logReader{api: g.api, service: jobName(run), run: run}
+	read := make(chan error, 1)
+	go func() { read <- log.read(limited, each) }()
+	fail := func(err error) error {
+		cancel()
+		<-read // each is not called any more
+		return err
+	}
+
+	began := time.Now()
+	ticker := time.NewTicker(glance)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-read:
+			switch {
+			case err == nil:
+				return nil
+			case errors.Is(err, errStopped):
+				return err
+			case ctx.Err() != nil:
+				return e.fail(ctx, op, "", err)
+			case limited.Err() != nil:
+				return e.cannot(op, fmt.Errorf("not all came within %s", e.options.Timeout), "")
+			}
+			if failed := e.judge(ctx, g, op, run, log, began); failed != nil {
+				return failed // says more than that the log ended
+			}
+			return e.cannot(op, errors.New(oneLine(err.Error())), "")
+		case <-ctx.Done():
+			return fail(e.fail(ctx, op, "", ctx.Err()))
+		case <-ticker.C:
+			if err := e.judge(limited, g, op, run, log, began); err != nil {
+				return fail(err)
+			}
+		}
+	}
+}
+
+// judge looks at the task and tells why nothing more is to be expected of it; nil: it is.
+func (e *Endpoint) judge(ctx context.Context, g *engine, op string, run *probe.Run, log *logReader, began time.Time) error {
+	tasks, err := once(ctx, func(ctx context.Context) ([]swarm.Task, error) {
+		return g.api.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", jobName(run)))})
+	})
+	if cerrdefs.IsNotFound(err) {
+		return e.cannot(op, errors.New("somebody removed the job"), "")
+	}
+	if err != nil || len(tasks) == 0 {
+		if time.Since(began) > e.options.StartTimeout {
+			return e.cannot(op, errors.New("the job has no task"), "")
+		}
+		return nil // the next glance may tell
+	}
+	task := tasks[0]
+	for _, t := range tasks[1:] {
+		if t.CreatedAt.After(task.CreatedAt) {
+			task = t
+		}
+	}
+	status := task.Status
+	what := oneLine(status.Err)
+	if what == "" {
+		what = oneLine(status.Message)
+	}
+	switch status.State {
+	case swarm.TaskStateComplete:
+		log.finished.Store(true)
+		if log.waits() > lag {
+			log.again()
+		}
+		return nil
+	case swarm.TaskStateRunning:
+		if log.waits() > silence {
+			return e.cannot(op, fmt.Errorf("the job runs, but for %s its log has had nothing to say", silence), "See docker service logs and the engine's log.")
+		}
+		return nil
+	case swarm.TaskStateFailed:
+		if status.ContainerStatus != nil && status.ContainerStatus.ExitCode != 0 {
+			what = probe.ExitText(status.ContainerStatus.ExitCode)
+		}
+		return e.cannot(op, errors.New(what), e.imageHint())
+	case swarm.TaskStateRejected, swarm.TaskStateShutdown, swarm.TaskStateOrphaned, swarm.TaskStateRemove:
+		return e.cannot(op, fmt.Errorf("its task was %s: %s", status.State, what), e.imageHint())
+	}
+	waited := time.Since(began)
+	if status.Err != "" && status.State == swarm.TaskStatePending && waited > hopeless || waited > e.options.StartTimeout {
+		return e.cannot(op, fmt.Errorf("its task didn't start within %s, it is %s: %s", waited.Round(time.Second), status.State, what), e.imageHint())
+	}
+	return nil
+}
+
+func (e *Endpoint) imageHint() string {
+	if e.options.ProbeImage != "" {
+		return "Can the nodes pull " + e.options.ProbeImage + ", and is it of this version of secretx?"
+	}
+	return ""
+}
