@@ -151,5 +151,10 @@ func (e *Endpoint) Place(ctx context.Context) (endpoint.Place, error) {
 	if err != nil {
 		return endpoint.Place{}, c.fail(ctx, op, c.namespace, err)
 	}
-	return endpoint.Place{Kind: secret.Kubernetes, Identity: string(secret.Kubernetes) + ":" + string(namespace.UID), Name: e.name}, nil
+	return endpoint.Place{
+		Kind:      secret.Kubernetes,
+		Identity:  string(secret.Kubernetes) + ":" + string(namespace.UID),
+		Name:      e.name,
+		Namespace: c.namespace,
+	}, nil
 }

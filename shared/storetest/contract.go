@@ -230,6 +230,9 @@ func (c contract) place(t *testing.T) {
 	if place.Kind != c.kind || !strings.HasPrefix(place.Identity, string(c.kind)+":") || len(place.Identity) < len(c.kind)+2 || place.Name == "" {
 		t.Errorf("place is %+v", place)
 	}
+	if (place.Namespace != "") != (c.kind == secret.Kubernetes) {
+		t.Errorf("the namespace of a %s is %q", c.kind, place.Namespace)
+	}
 	if again, err := s.Place(t.Context()); err != nil || again != place {
 		t.Errorf("the second time it is %+v, %v", again, err)
 	}
