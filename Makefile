@@ -27,11 +27,11 @@ unit: ## what needs no testbed, in under a minute
 
 e2e: build ## contract suites and end-to-end tests on the testbed
 	scripts/testbed up --swarms 2
-	eval "$$(scripts/testbed env)" && $(GO) test -tags e2e -count=1 -timeout 40m ./shared/swarm ./shared/kube ./e2e
+	eval "$$(scripts/testbed env)" && $(GO) test -tags e2e -count=1 -timeout 40m ./shared/swarm ./shared/kube ./scripts/e2e
 
 soak: build ## kill -9, 500 adversarial secrets, leaks: long campaigns
 	scripts/testbed up --swarms 2
-	eval "$$(scripts/testbed env)" && $(GO) test -tags soak -count=1 -timeout 120m -v ./e2e
+	eval "$$(scripts/testbed env)" && $(GO) test -tags soak -count=1 -timeout 120m -v ./scripts/e2e
 
 bench: build ## ratios against bare clients, in one run
 	scripts/testbed up
