@@ -29,7 +29,10 @@ func run(args []string, directory string, out io.Writer) int {
 		return envelope.ExitArgs
 	}
 	w, err := envelope.NewWriter(out, job)
-	if err != nil {
+	switch {
+	case errors.Is(err, envelope.ErrArgs):
+		return envelope.ExitArgs
+	case err != nil:
 		return envelope.ExitWrite
 	}
 	buffer := make([]byte, envelope.MaxBody+1) // the same for all, so that few copies of a value come to be
