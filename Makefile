@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed
+.PHONY: docs build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed
 
 build: ## both plugins into bin/
 	@scripts/build-probe
@@ -58,3 +58,6 @@ cross: ## every platform that is released
 
 clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
+
+docs: ## the reference pages, from the commands
+	$(GO) test ./docker-plugin/... ./kubectl-plugin/... -run TestReferencePages -args -update

@@ -50,7 +50,7 @@ func (p *jsonPrinter) Check() error {
 	}
 	return nil
 }
-func (*jsonPrinter) Human() bool                                    { return false }
+func (*jsonPrinter) Human() bool                                  { return false }
 func (*jsonPrinter) Print(out io.Writer, d report.Document) error { return d.JSON(out) }
 
 // run runs the command line and gives the document and the exit code.
@@ -495,7 +495,9 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 			Native: secret.Kubernetes, In: strings.NewReader(""), Out: io.Discard, Err: io.Discard,
 			Terminal: func() bool { return false },
 			Printer:  func(*pflag.FlagSet) Printer { return &jsonPrinter{} },
-			Open:     func(a endpoint.Address, _ OpenOptions) (endpoint.Endpoint, error) { return w.endpoints[a.String()], nil },
+			Open: func(a endpoint.Address, _ OpenOptions) (endpoint.Endpoint, error) {
+				return w.endpoints[a.String()], nil
+			},
 		})
 		root.SetArgs([]string{"sync", "--all", "--concurrency", "1"})
 		err = root.ExecuteContext(ctx)

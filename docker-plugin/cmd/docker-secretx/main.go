@@ -14,8 +14,10 @@ import (
 	"github.com/docker/cli/cli-plugins/metadata"
 	"github.com/docker/cli/cli-plugins/plugin"
 	dockercommand "github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/debug"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"go.opentelemetry.io/otel"
 	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
@@ -31,6 +33,8 @@ import (
 var version = "dev"
 
 func main() {
+	// The CLI's telemetry complains about schemas on the error output otherwise.
+	otel.SetErrorHandler(debug.OTELErrorHandler)
 	dockerCLI, err := dockercommand.NewDockerCli()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -71,7 +75,7 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		Version:  version,
 		Printer:  newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
-			flags.StringVar(config.KubeConfig, "kubeconfig", "", "`Path` to the kubeconfig")
+			flags.StringVar(config.KubeConfig, "kubeconfig", "", "The kubeconfig `file`")
 			flags.StringVar(config.Context, "kube-context", "", "Kubeconfig `context`, where an endpoint names none")
 			flags.StringVarP(config.Namespace, "namespace", "n", "", "Kubernetes namespace, where an endpoint names none")
 		},
