@@ -106,6 +106,8 @@ kube_settings() {
 		chown "$(owner)" "$KUBECONFIG_FILE"
 	fi
 
+	# What runs has read its settings, and containerd watches them for changes.
+	if component_alive kube containerd && component_alive kube kubelet; then return; fi
 	cat >"$dir/containerd.toml" <<-EOF
 		version = 2
 		root = "$KUBE_FOLDER/containerd"
@@ -220,6 +222,8 @@ kube_start_apiserver() {
 
 kube_start_containerd() {
 	mkdir -p "$KUBE_FOLDER/containerd"
+	# The kubelet would take its time to connect again.
+	component_alive kube containerd || component_stop kube kubelet 10
 	kube_component containerd containerd --config "$KUBE_FOLDER/settings/containerd.toml"
 }
 
@@ -233,6 +237,7 @@ kube_start_node() {
 		--kubeconfig "$settings/kube-scheduler.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false
 	mkdir -p "$KUBE_FOLDER/kubelet"
 	chmod 700 "$KUBE_FOLDER/kubelet"
+	if ! component_alive kube kubelet; then date -u +%FT%TZ >"$RUN/kube/kubelet.since"; fi
 	kube_component kubelet "$KUBE/kubelet" --config "$settings/kubelet.yaml" \
 		--kubeconfig "$settings/node.kubeconfig" --root-dir "$KUBE_FOLDER/kubelet" \
 		--hostname-override "$KUBE_NODE" --node-ip "$(address 2)"
@@ -283,8 +288,16 @@ kube_launch() {
 
 kube_ready() { [[ $(kubectl_admin get --raw /readyz) == ok ]]; }
 
+# shellcheck disable=SC2120 # the time may be left out
+# kube_node_ready [TIME]: and has said so since then. The API server remembers
+# for a while what a kubelet said before it died.
 kube_node_ready() {
-	[[ $(kubectl_admin get node "$KUBE_NODE" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}') == True ]]
+	local status
+	status=$(kubectl_admin get node "$KUBE_NODE" \
+		-o jsonpath='{range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{end}') || return 1
+	[[ $status == True* && ! ${status#True } < ${1:-} ]] || return 1
+	# Its own word, by the way that exec and logs take.
+	[[ $(kubectl_admin get --raw "/api/v1/nodes/$KUBE_NODE/proxy/healthz") == ok ]]
 }
 
 
@@ -295,7 +308,7 @@ kube_up() {
 	kube_service_address
 	await kube kube-apiserver 120 kube_ready
 	kube_start_node
-	await kube kubelet 120 kube_node_ready
+	await kube kubelet 120 kube_node_ready "$(cat "$RUN/kube/kubelet.since")"
 	# Pods can't be made before their account exists.
 	await kube kube-controller-manager 60 kubectl_admin get serviceaccount default
 	for component in etcd kube-scheduler; do
@@ -319,6 +332,7 @@ kube_status() {
 			fi
 			;;
 		kubelet)
+			# shellcheck disable=SC2119 # at any time
 			if kube_node_ready 2>/dev/null; then
 				status_line ok "$component" "node $KUBE_NODE is ready"
 			else

@@ -161,7 +161,7 @@ lan_up() {
 		nsenter -t "$pid" -n ip link set br0 up
 	fi
 	if ! ip link show "$HOST_LINK" >/dev/null 2>&1; then
-		ip link add "$HOST_LINK" type veth peer name host netns "$pid"
+		ip link add "$HOST_LINK" address "$(hardware_address 1)" type veth peer name host netns "$pid"
 	fi
 	ip addr replace "$(address 1)/24" dev "$HOST_LINK"
 	ip link set "$HOST_LINK" up
@@ -174,7 +174,7 @@ lan_join() {
 	if ! nsenter -t "$pid" -n ip link show eth0 >/dev/null 2>&1; then
 		nsenter -t "$lan" -n ip link add "$name" type veth peer name "eth0-$name"
 		nsenter -t "$lan" -n ip link set "eth0-$name" netns "$pid"
-		nsenter -t "$pid" -n ip link set "eth0-$name" name eth0
+		nsenter -t "$pid" -n ip link set "eth0-$name" name eth0 address "$(hardware_address "${ip##*.}")"
 		nsenter -t "$lan" -n ip link set "$name" master br0 up
 	fi
 	nsenter -t "$pid" -n ip addr replace "$ip/24" dev eth0
@@ -245,6 +245,10 @@ sandboxes_end() {
 # --- addresses ---------------------------------------------------------------
 
 address() { printf '%s.%s' "$(<"$STATE/subnet")" "$1"; }
+
+# hardware_address LAST: the same for the same address, so that whoever comes
+# back after a crash is found at once, not when its neighbours' caches expire.
+hardware_address() { printf '02:74:%s:%s:%s:%02x' "${ID:0:2}" "${ID:2:2}" "${ID:4:2}" "$1"; }
 
 # to_number A.B.C.D
 to_number() {
