@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -108,15 +109,30 @@ func Run(ctx context.Context, p plan.Plan, from endpoint.Reader, to endpoint.Wri
 	_ = group.Wait() // no member fails
 	for i := range r.outcomes {
 		if r.outcomes[i].Item.Action != plan.Nothing && r.outcomes[i].Result == None {
-			r.finish(i, notRead(readErr))
+			r.finish(i, notRead(readErr, r.outcomes[i].Item))
 		}
 	}
 	return r.outcomes
 }
 
-func notRead(err error) error {
+// notRead says why an item has no values: of all that went wrong with reading, what concerns its
+// own origins, if that can be told.
+func notRead(err error, item plan.Item) error {
 	if err == nil {
 		err = errors.New("the origin's side gave no value and no reason")
+	}
+	own := func(e *endpoint.Error) bool {
+		return slices.ContainsFunc(item.Sources, func(s mapping.OriginKey) bool { return s.Ref.Name == e.Object })
+	}
+	var several interface{ Unwrap() []error }
+	if _, single := err.(*endpoint.Error); !single && errors.As(err, &several) {
+		for _, one := range several.Unwrap() {
+			var e *endpoint.Error
+			if errors.As(one, &e) && own(e) {
+				err = one
+				break
+			}
+		}
 	}
 	return fmt.Errorf("the value could not be read: %w", err)
 }

@@ -92,17 +92,7 @@ func show(host Host, printer Printer, d report.Document) error {
 	if !printer.Human() {
 		return nil
 	}
-	text := d.Summary.Text()
-	if d.DryRun {
-		text += " (dry run: nothing was written)"
-	}
-	if d.Summary.Done+d.Summary.Failed > 0 {
-		text += fmt.Sprintf("; %d written", d.Summary.Done)
-		if d.Summary.Failed > 0 {
-			text += fmt.Sprintf(", %d failed", d.Summary.Failed)
-		}
-	}
-	_, err := fmt.Fprintln(host.Err, text)
+	_, err := fmt.Fprintln(host.Err, d.Text())
 	return err
 }
 

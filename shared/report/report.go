@@ -5,6 +5,7 @@ package report
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,25 +144,31 @@ func (d Document) Rows() []Row {
 	return rows
 }
 
-// Text is the line that sums it up, such as "3 mirrors: 2 in-sync, 1 changed".
-func (s Summary) Text() string {
-	text := counted(s.Total, "mirror")
-	states := make([]string, 0, len(s.States))
-	for state := range s.States {
-		states = append(states, state)
+// Text is the line that sums it up: "3 mirrors: 1 changed, 2 in-sync" for what was only looked at,
+// "3 mirrors: 1 written, 2 in-sync" for what was worked on.
+func (d Document) Text() string {
+	counts := map[string]int{}
+	for _, item := range d.Items {
+		what := item.State
+		switch {
+		case d.Kind != KindSync || item.Action == "":
+		case d.DryRun:
+			what = "would be written"
+		case item.Result == string(apply.Done):
+			what = "written"
+		default:
+			what = item.Result
+		}
+		counts[what]++
 	}
-	slices.Sort(states)
-	for i, state := range states {
-		text += []string{": ", ", "}[min(i, 1)] + strconv.Itoa(s.States[state]) + " " + state
+	text := strconv.Itoa(len(d.Items)) + " mirror"
+	if len(d.Items) != 1 {
+		text += "s"
+	}
+	for i, what := range slices.Sorted(maps.Keys(counts)) {
+		text += []string{": ", ", "}[min(i, 1)] + strconv.Itoa(counts[what]) + " " + what
 	}
 	return text
-}
-
-func counted(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return strconv.Itoa(n) + " " + what
 }
 
 // Printable makes text from the other side fit for a terminal: whatever could move a cursor or
