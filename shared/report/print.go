@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -55,8 +56,9 @@ func (d Document) Table(w io.Writer, header bool) error {
 			shown, names = append(shown, c.cell), append(names, c.name)
 		}
 	}
-	tabs := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	line := func(cells []string) { fmt.Fprintln(tabs, strings.TrimRight(strings.Join(cells, "\t"), "\t")) }
+	var padded bytes.Buffer
+	tabs := tabwriter.NewWriter(&padded, 0, 8, 3, ' ', 0)
+	line := func(cells []string) { fmt.Fprintln(tabs, strings.Join(cells, "\t")) }
 	if header && len(rows) > 0 {
 		line(names)
 	}
@@ -67,5 +69,13 @@ func (d Document) Table(w io.Writer, header bool) error {
 		}
 		line(cells)
 	}
-	return tabs.Flush()
+	if err := tabs.Flush(); err != nil {
+		return err
+	}
+	for text := range strings.Lines(padded.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(text, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
