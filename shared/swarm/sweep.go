@@ -61,8 +61,8 @@ func (e *Endpoint) Sweep(ctx context.Context) error {
 // abandoned tells whether nobody waits for a job any more. Where its labels can't be read it is left
 // alone: a later version of secretx may have made it.
 func abandoned(labels map[string]string, age time.Duration, alive func(owner string) (is, known bool)) bool {
-	if is, known := alive(labels[ownerLabel]); known {
-		return !is
+	if is, known := alive(labels[ownerLabel]); known && !is {
+		return true
 	}
 	seconds, err := strconv.Atoi(labels[lifetimeLabel])
 	return err == nil && seconds > 0 && age > time.Duration(seconds)*time.Second

@@ -16,6 +16,9 @@ import (
 	"github.com/secretx/secretx/shared/secret"
 )
 
+// maxBytes is what a Swarm takes.
+const maxBytes = 511_999
+
 // Create implements endpoint.Writer. The result has no Version, as the API tells only the ID and
 // asking costs as much as the next Create: a list shows it, and Update and Remove do without.
 func (e *Endpoint) Create(ctx context.Context, s secret.Secret) (secret.Secret, error) {
@@ -29,11 +32,14 @@ func (e *Endpoint) Create(ctx context.Context, s secret.Secret) (secret.Secret, 
 	case !s.Keys[0].Value.Known():
 		return refuse("its value isn't known")
 	}
+	value := s.Keys[0].Value
+	if value.Len() < 1 || value.Len() > maxBytes { // the API has another answer for each size
+		return refuse("a Swarm secret has 1 to " + strconv.Itoa(maxBytes) + " bytes")
+	}
 	g, err := e.connect(ctx)
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	value := s.Keys[0].Value
 	spec := swarm.SecretSpec{Annotations: swarm.Annotations{Name: s.Name, Labels: labels(s)}, Data: value.Reveal()}
 	create := func(ctx context.Context) (string, error) {
 		response, err := g.api.SecretCreate(ctx, spec)
