@@ -134,5 +134,6 @@ func oneLine(text string) string {
 			text = description
 		}
 	}
-	return strings.Join(strings.Fields(text), " ")
+	text = strings.TrimSuffix(text, " Is the docker daemon running?") // the hint asks that
+	return strings.TrimSuffix(strings.Join(strings.Fields(text), " "), ".")
 }

@@ -250,7 +250,7 @@ func (e *Endpoint) judge(ctx context.Context, g *engine, op string, run *probe.R
 	}
 	waited := time.Since(began)
 	if status.Err != "" && status.State == swarm.TaskStatePending && waited > hopeless || waited > e.options.StartTimeout {
-		return e.cannot(op, fmt.Errorf("its task didn't start within %s, it is %s: %s", waited.Round(time.Second), status.State, what), e.imageHint())
+		return e.cannot(op, fmt.Errorf("its task didn't start within %s, it is %s: %s", waited.Round(time.Second), status.State, what), "See docker node ls.")
 	}
 	return nil
 }
