@@ -31,8 +31,8 @@ func alive(owner string) (is, known bool) {
 	case now != "":
 		return now == start, true // a number is given to another process later
 	default:
-		_, err := os.Stat("/proc/" + pid)
-		return false, errors.Is(err, fs.ErrNotExist)
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		return false, err == nil && len(stat) > 0 || errors.Is(err, fs.ErrNotExist)
 	}
 }
 
@@ -52,6 +52,8 @@ func machine() string {
 }
 
 // started is the time at which a process was started, in ticks since boot; empty when there is none.
+// One that has ended and that nobody has waited for yet is none: an init that collects orphans late,
+// or never, as in many a container, would keep the jobs of what was killed.
 func started(pid string) string {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
@@ -59,7 +61,7 @@ func started(pid string) string {
 	}
 	// The command may have blanks and parentheses in it; the start time is the 20th field after it.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 20 {
+	if len(fields) < 20 || bytes.ContainsAny(fields[0], "ZX") {
 		return ""
 	}
 	return string(fields[19])

@@ -524,11 +524,34 @@ func TestOwner(t *testing.T) {
 			t.Errorf("%q is known", owner)
 		}
 	}
-	child := exec.Command("true")
-	if err := child.Run(); err != nil {
+	child := exec.Command("cat")
+	in, err := child.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if is, known := alive(machine + "." + strconv.Itoa(child.Process.Pid) + ".1"); is || !known {
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	number := strconv.Itoa(child.Process.Pid)
+	other := machine + "." + number + "." + started(number)
+	if is, known := alive(other); !is || !known {
+		t.Errorf("a child: %v, known %v", is, known)
+	}
+	_ = in.Close()
+	// It ends, and stays in the list of processes until somebody waits for it.
+	for range 1000 {
+		if is, known := alive(other); !is && known {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if is, known := alive(other); is || !known {
+		t.Errorf("one who has ended, and nobody waited: %v, known %v", is, known)
+	}
+	if err := child.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if is, known := alive(other); is || !known {
 		t.Errorf("one who has ended: %v, known %v", is, known)
 	}
 }
