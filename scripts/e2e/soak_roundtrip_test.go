@@ -213,6 +213,9 @@ func show(t *testing.T, what string, all []string) {
 func expect(t *testing.T, code int, host string, args ...string) document {
 	t.Helper()
 	d, r := secretx(host, args...)
+	if r.took > 20*time.Second {
+		t.Logf("slow: %s secretx %s took %s\n%s", host, abbreviated(args), r.took, r.err)
+	}
 	if r.code != code {
 		text := r.String()
 		t.Fatalf("%s secretx %s: exit code %d, not %d\n%s", host, abbreviated(args), r.code, code, text[max(0, len(text)-3000):])

@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -410,7 +409,7 @@ func leftProbes(cli *client.Client) ([]string, error) {
 		if len(parts) == 3 {
 			pid, _ = strconv.Atoi(parts[1])
 		}
-		if pid == 0 || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		if !alive(pid) {
 			left = append(left, s.Spec.Name+" of process "+strconv.Itoa(pid))
 		}
 	}
