@@ -34,13 +34,13 @@ import (
 
 // cluster is an API server as somebody else than secretx sees it: bare HTTP.
 type cluster struct {
-	*testing.T
+	testing.TB
 	config    *rest.Config
 	client    *http.Client
 	namespace string
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	if os.Getenv("KUBECONFIG") == "" {
 		t.Fatal(`KUBECONFIG is not set: eval "$(scripts/testbed env)"`)
@@ -53,7 +53,7 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{T: t, config: config, client: client, namespace: "kube-e2e-" + strings.ToLower(rand.Text()[:8])}
+	c := &cluster{TB: t, config: config, client: client, namespace: "kube-e2e-" + strings.ToLower(rand.Text()[:8])}
 	c.must(http.MethodPost, "/api/v1/namespaces", object{"metadata": object{"name": c.namespace}})
 	t.Cleanup(func() {
 		if status, answer := c.do(http.MethodDelete, "/api/v1/namespaces/"+c.namespace, "", nil); status >= 300 {

@@ -50,8 +50,8 @@ type Config func() (config *rest.Config, namespace string, err error)
 
 // Options are what a caller may want otherwise.
 type Options struct {
-	// UserAgent is how the API server's audit log calls us; FieldManager when it is empty and the
-	// configuration has none.
+	// UserAgent is what the API server's audit log calls us; FieldManager where neither this nor
+	// the configuration has one.
 	UserAgent string
 }
 
@@ -127,6 +127,9 @@ func tune(found *rest.Config, options Options) *rest.Config {
 	// The client holds nothing back: the API server's priority and fairness says how much is too
 	// much, and its answer 429 is heeded.
 	config.QPS, config.RateLimiter = -1, nil
+	// Values don't compress, as a rule, and to try takes longer than to send them (for a list of 10,000
+	// half as long again, on both sides).
+	config.DisableCompression = true
 	// A warning is a text of somebody's webhook, which may quote what it warns of.
 	config.WarningHandler, config.WarningHandlerWithContext = rest.NoWarnings{}, nil
 	if config.Dial == nil && config.Transport == nil {
