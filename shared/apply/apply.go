@@ -124,8 +124,8 @@ func notRead(err error, item plan.Item) error {
 	own := func(e *endpoint.Error) bool {
 		return slices.ContainsFunc(item.Sources, func(s mapping.OriginKey) bool { return s.Ref.Name == e.Object })
 	}
-	var several interface{ Unwrap() []error }
-	if _, single := err.(*endpoint.Error); !single && errors.As(err, &several) {
+	//nolint:errorlint // what errors.Join made, and not what an error in it may have joined
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range several.Unwrap() {
 			var e *endpoint.Error
 			if errors.As(one, &e) && own(e) {

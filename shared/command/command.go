@@ -117,7 +117,7 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		Args:          cobra.NoArgs,
 		// What a verb does runs under a context that ends with a signal; the host adds its own ways.
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
-			//nolint:contextcheck // cobra starts without a context of its own under docker
+			// cobra starts without a context of its own under docker
 			ctx, stop := signal.NotifyContext(contextOf(cmd), os.Interrupt, syscall.SIGTERM)
 			cmd.SetContext(ctx)
 			// A second signal ends the process at once.

@@ -209,24 +209,22 @@ func (c *comparison) originClaim(existing *secret.Secret, part secret.Part, k ma
 	if part.UID == "" {
 		return Unknown // taken over without knowing what it holds
 	}
-	// A Swarm secret's content can't change while its ID stands.
-	if c.from.Place.Kind == secret.Swarm {
-		if part.UID == k.Origin.Ref.UID {
-			return InSync
+	same := part.UID == k.Origin.Ref.UID
+	switch {
+	case c.from.Place.Kind == secret.Swarm:
+		// A Swarm secret's content can't change while its ID stands.
+		if !same {
+			return Changed
 		}
-	} else if c.options.Key.Judges(part.Fingerprint) {
-		if c.options.Key.Matches(part.Fingerprint, c.to.Place.Identity, existing.Name, part.Key, k.Origin.Value) {
-			return InSync
+	case c.options.Key.Judges(part.Fingerprint):
+		if !c.options.Key.Matches(part.Fingerprint, c.to.Place.Identity, existing.Name, part.Key, k.Origin.Value) {
+			return Changed
 		}
-		return Changed
-	} else if part.UID == k.Origin.Ref.UID && part.Version == k.Origin.Version {
-		return InSync
+	case !same || part.Version != k.Origin.Version:
+		// It was written to. Whether the value is another one, only a look can tell.
+		return Unknown
 	}
-	// It is another object, or was written to. Whether the value is another one, only a look can tell.
-	if c.from.Place.Kind == secret.Swarm {
-		return Changed
-	}
-	return Unknown
+	return InSync
 }
 
 // mirrorClaim tells whether the mirror still has the value that was written.
@@ -315,22 +313,21 @@ func (c *comparison) compareStranger(item *Item, t mapping.Target) {
 	for _, k := range t.Keys {
 		have, there := existing.Key(c.mirrorKey(existing, k))
 		question := Question{Origin: k.Origin.Ref, Mirror: existing.Ref(have.Name)}
-		answer, answered := c.options.Proofs[question]
+		same, known := c.options.Proofs[question]
+		if have.Value.Known() && k.Origin.Value.Known() {
+			same, known = have.Value.Equal(k.Origin.Value), true
+		}
 		state := Conflict
 		switch {
 		case !there:
 			equal = false
-		case have.Value.Known() && k.Origin.Value.Known():
-			answer, answered = have.Value.Equal(k.Origin.Value), true
-			fallthrough
-		case answered:
-			equal = equal && answer
-			if answer {
-				state = InSync
-			}
-		default:
+		case !known:
 			sure, state = false, Unknown
 			item.Questions = append(item.Questions, question)
+		case same:
+			state = InSync
+		default:
+			equal = false
 		}
 		item.Keys = append(item.Keys, KeyState{k.Origin.Key, state})
 	}

@@ -96,7 +96,7 @@ func NewSwarm(name string) *Memory {
 // NewKubernetes makes an empty endpoint that behaves like a namespace of Kubernetes: many keys,
 // values that a list shows, types and immutable Secrets.
 func NewKubernetes(namespace string) *KeyedMemory {
-	return &KeyedMemory{newMemory(endpoint.Place{Kind: secret.Kubernetes, Identity: "kubernetes:id-of-" + namespace, Name: "kubernetes:/" + namespace})}
+	return &KeyedMemory{newMemory(endpoint.Place{Kind: secret.Kubernetes, Identity: "kubernetes:id-of-" + namespace, Name: "kubernetes:/" + namespace, Namespace: namespace})}
 }
 
 func newMemory(place endpoint.Place) *Memory {
