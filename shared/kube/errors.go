@@ -33,14 +33,14 @@ func (c *connection) fail(ctx context.Context, op, object string, err error, val
 		failure.Cause = errors.New(secret.Redact(status.Status().Message, values...))
 	case errors.As(err, &request) && strings.Contains(err.Error(), "getting credentials"):
 		failure.Reason, failure.Cause = endpoint.ErrForbidden, request.Err
-		failure.Hint = "The program that gives the credentials of this kubeconfig context failed: log in again"
+		failure.Hint = "The program that gives the credentials of this kubeconfig context failed: log in again."
 	case errors.Is(err, context.DeadlineExceeded):
 		failure.Reason = endpoint.ErrUnreachable
 		failure.Cause = fmt.Errorf("%s has not answered within %s", c.server, endpoint.CallTimeout)
 	case errors.As(err, &request):
 		failure.Reason = endpoint.ErrUnreachable
 		failure.Cause = fmt.Errorf("%s: %w", c.server, request.Err)
-		failure.Hint = "Check that the cluster is up and that the kubeconfig context is the right one"
+		failure.Hint = "Check that the cluster is up and that the kubeconfig context is the right one."
 	default:
 		failure.Cause = err // of ours, or of a connection; neither has seen a value
 	}
@@ -51,17 +51,17 @@ func (c *connection) fail(ctx context.Context, op, object string, err error, val
 func (c *connection) judge(err error) (reason error, hint string) {
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return endpoint.ErrForbidden, "The namespace is being deleted"
+		return endpoint.ErrForbidden, "The namespace is being deleted."
 	case apierrors.IsForbidden(err):
 		if m := denied.FindStringSubmatch(err.Error()); m != nil {
-			hint = fmt.Sprintf("A Role in namespace %q must allow %q on %q", c.namespace, m[1], m[2])
+			hint = fmt.Sprintf("A Role in namespace %q must allow %q on %q.", c.namespace, m[1], m[2])
 		}
 		return endpoint.ErrForbidden, hint
 	case apierrors.IsUnauthorized(err):
-		return endpoint.ErrForbidden, "The credentials of this kubeconfig context are missing, wrong or expired: log in again"
+		return endpoint.ErrForbidden, "The credentials of this kubeconfig context are missing, wrong or expired: log in again."
 	case apierrors.IsNotFound(err):
 		if aboutNamespace(err) {
-			hint = fmt.Sprintf("Create it with: kubectl create namespace %s", c.namespace)
+			hint = fmt.Sprintf("kubectl create namespace %s makes it.", c.namespace)
 		}
 		return endpoint.ErrNotFound, hint
 	case apierrors.IsAlreadyExists(err):

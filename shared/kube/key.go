@@ -70,7 +70,7 @@ func (e *Endpoint) readKey(ctx context.Context) (key secret.FingerprintKey, foun
 	if err != nil {
 		return secret.FingerprintKey{}, false, &endpoint.Error{
 			Op: op, Object: keyName, Place: e.name, Cause: err,
-			Hint: "Restore that Secret, or delete it to have a new key made; fingerprints made with the old one then say nothing",
+			Hint: "Restore that Secret, or delete it to have a new key made; fingerprints made with the old one then say nothing.",
 		}
 	}
 	return key, true, nil
