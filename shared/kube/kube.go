@@ -154,10 +154,15 @@ func (e *Endpoint) Place(ctx context.Context) (endpoint.Place, error) {
 	if err != nil {
 		return endpoint.Place{}, c.fail(ctx, op, c.namespace, err)
 	}
+	name := e.name
+	if address, err := endpoint.ParseAddress(name); err == nil {
+		address.Namespace = c.namespace // a mirror far away shall tell which one it came from
+		name = address.String()
+	}
 	return endpoint.Place{
 		Kind:      secret.Kubernetes,
 		Identity:  string(secret.Kubernetes) + ":" + string(namespace.UID),
-		Name:      e.name,
+		Name:      name,
 		Namespace: c.namespace,
 	}, nil
 }

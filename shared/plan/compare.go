@@ -345,6 +345,11 @@ func (c *comparison) compareStranger(item *Item, t mapping.Target) {
 			item.Reason += ", and it differs"
 		}
 		item.Reason += ": --force would overwrite it"
+		for i, k := range item.Keys {
+			if k.State == Unknown {
+				item.Keys[i].State = Conflict
+			}
+		}
 	}
 	if c.to.Place.Kind == secret.Swarm {
 		c.desire(item, t, max(1, sequenceOf(*existing)))
