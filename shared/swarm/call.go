@@ -88,12 +88,10 @@ func (e *Endpoint) fail(ctx context.Context, op, object string, err error, value
 	text := secret.Redact(oneLine(err.Error()), values...)
 	failure.Reason, failure.Hint = reason(err, text)
 	failure.Cause = errors.New(text)
-	switch failure.Reason {
-	case endpoint.ErrUnreachable:
-		if errors.Is(err, context.DeadlineExceeded) {
-			failure.Cause = errors.New("no answer within " + endpoint.CallTimeout.String())
-		}
-	case endpoint.ErrTaken:
+	switch {
+	case errors.Is(failure, endpoint.ErrUnreachable) && errors.Is(err, context.DeadlineExceeded):
+		failure.Cause = errors.New("no answer within " + endpoint.CallTimeout.String())
+	case errors.Is(failure, endpoint.ErrTaken):
 		failure.Cause = nil // says the same, less well
 	}
 	return failure

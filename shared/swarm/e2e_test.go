@@ -141,10 +141,26 @@ func left(t *testing.T, e *Endpoint) (names []string) {
 	return names
 }
 
+// clean checks that no job of this process is left, nor, shortly after, what the node had of it.
 func clean(t *testing.T, e *Endpoint) {
 	t.Helper()
 	if names := left(t, e); len(names) > 0 {
 		t.Errorf("left behind: %v", names)
+	}
+	ours := container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", ownerLabel+"="+owner()))}
+	for try := range 100 {
+		found, err := e.engine.api.ContainerList(context.Background(), ours)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if len(found) == 0 {
+			return
+		}
+		if try == 99 {
+			t.Errorf("%d containers are left behind, the first one is %s", len(found), found[0].Names)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -564,7 +580,7 @@ func startEngine(t *testing.T, args ...string) (host string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer api.Close()
+	defer func() { _ = api.Close() }()
 	for range 300 {
 		if _, err = api.Ping(t.Context()); err == nil {
 			return host

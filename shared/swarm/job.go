@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -37,7 +38,7 @@ var errGone = errors.New("a secret of the job is gone")
 // ready checks what can be known before a job is made.
 func (e *Endpoint) ready(ctx context.Context, g *engine, op string) error {
 	if v := g.api.ClientVersion(); versions.LessThan(v, "1.41") {
-		return e.cannot(op, errors.New("the probe needs jobs, which Docker has since 20.10 (API 1.41); this is API "+v), "Use a newer engine, or do without values (--no-probe).")
+		return e.cannot(op, errors.New("it needs Docker 20.10 (API 1.41), older ones can't take a task's capabilities away; this is API "+v), "Use a newer engine, or do without values (--no-probe).")
 	}
 	if e.options.ProbeImage != "" {
 		return nil
@@ -63,6 +64,9 @@ func (e *Endpoint) cannot(op string, cause error, hint string) error {
 
 // spec is the job: one task, once, with the secrets as files that only root can read, on a
 // read-only file system, without any capability.
+//
+// It is a service of one replica that is never started again, and not a replicated job: of those,
+// Engine 20.10 leaves the containers and their logs on the node when the job is removed.
 func (e *Endpoint) spec(g *engine, image string, run *probe.Run, refs []secret.Ref) swarm.ServiceSpec {
 	files := make([]*swarm.SecretReference, len(refs))
 	for i, ref := range refs {
@@ -72,12 +76,13 @@ func (e *Endpoint) spec(g *engine, image string, run *probe.Run, refs []secret.R
 		}
 	}
 	one, grace := uint64(1), time.Second
+	labels := jobLabels(run.ID(), e.options.Timeout)
 	spec := swarm.ServiceSpec{
-		Annotations: swarm.Annotations{Name: jobName(run), Labels: jobLabels(run.ID(), e.options.Timeout)},
-		Mode:        swarm.ServiceMode{ReplicatedJob: &swarm.ReplicatedJob{MaxConcurrent: &one, TotalCompletions: &one}},
+		Annotations: swarm.Annotations{Name: jobName(run), Labels: labels},
+		Mode:        swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &one}},
 		TaskTemplate: swarm.TaskSpec{
 			ContainerSpec: &swarm.ContainerSpec{
-				Image: image, Args: run.Args(), Secrets: files,
+				Image: image, Args: run.Args(), Secrets: files, Labels: labels,
 				ReadOnly: true, CapabilityDrop: []string{"ALL"}, StopGracePeriod: &grace,
 			},
 			RestartPolicy: &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionNone},
@@ -106,7 +111,8 @@ func logDriver(standard string) *swarm.Driver {
 }
 
 // job runs one probe and hands its results over. Whatever happens, it leaves no job behind, unless
-// the engine is slower than farewell when ctx ends; then Sweep finds it.
+// the engine is slower than farewell when ctx ends and the process ends right after; then Sweep
+// finds it.
 func (e *Endpoint) job(ctx context.Context, g *engine, image, op string, run *probe.Run, refs []secret.Ref, each func(probe.Result) error) error {
 	// Making and removing the job don't end with ctx: a request that is cut off may have been done.
 	detached := context.WithoutCancel(ctx)
@@ -117,61 +123,66 @@ func (e *Endpoint) job(ctx context.Context, g *engine, image, op string, run *pr
 		})
 		made <- err
 	}()
-	remove := func(within time.Duration) {
-		ctx, cancel := context.WithTimeout(detached, within)
-		defer cancel()
-		for err := error(nil); ; {
-			if err = g.api.ServiceRemove(ctx, jobName(run)); err == nil || !passing(err) || sleep(ctx, pauses[0]) != nil {
-				return
-			}
-		}
+	remove := func() {
+		_, _ = again(detached, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, g.api.ServiceRemove(ctx, jobName(run))
+		})
 	}
 	select {
 	case <-ctx.Done():
-		deadline := time.Now().Add(farewell)
-		select {
-		case <-made:
-			remove(time.Until(deadline))
-		case <-time.After(farewell):
-		}
+		atMost(farewell, func() {
+			if err := <-made; err == nil || doubtful(err) {
+				remove()
+			}
+		})
 		return e.fail(ctx, op, "", ctx.Err())
 	case err := <-made:
-		if err != nil {
-			if doubtful(err) {
-				remove(farewell)
-			}
-			if text := err.Error(); strings.Contains(text, "secret not found") || strings.Contains(text, "secrets not found") {
-				return errGone
-			}
-			failure := e.fail(ctx, op, "", err)
-			if failure.Reason != endpoint.ErrUnreachable {
-				failure.Reason = endpoint.ErrProbe
-			}
-			return failure
+		if err == nil {
+			break
 		}
+		if doubtful(err) {
+			atMost(farewell, remove)
+		}
+		if text := err.Error(); strings.Contains(text, "secret not found") || strings.Contains(text, "secrets not found") {
+			return errGone
+		}
+		failure := e.fail(ctx, op, "", err)
+		if !errors.Is(failure, endpoint.ErrUnreachable) {
+			failure.Reason = endpoint.ErrProbe
+		}
+		return failure
 	}
-	defer func() {
-		if ctx.Err() != nil {
-			remove(farewell)
-		} else {
-			remove(endpoint.CallTimeout)
-		}
+	err := e.follow(ctx, g, op, run, each)
+	if ctx.Err() != nil {
+		atMost(farewell, remove)
+	} else {
+		remove()
+	}
+	return err
+}
+
+// atMost waits for do, but not longer than d; do goes on.
+func atMost(d time.Duration, do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
 	}()
-	return e.follow(ctx, g, op, run, each)
+	select {
+	case <-done:
+	case <-time.After(d):
+	}
 }
 
 // follow reads the log of a job while it watches its task.
 func (e *Endpoint) follow(ctx context.Context, g *engine, op string, run *probe.Run, each func(probe.Result) error) error {
 	limited, cancel := context.WithTimeout(ctx, e.options.Timeout)
-	defer cancel()
 	log := &logReader{api: g.api, service: jobName(run), run: run}
 	read := make(chan error, 1)
-	go func() { read <- log.read(limited, each) }()
-	fail := func(err error) error {
-		cancel()
-		<-read // each is not called any more
-		return err
-	}
+	var reader sync.WaitGroup
+	reader.Go(func() { read <- log.read(limited, each) })
+	defer reader.Wait() // each is not called any more
+	defer cancel()
 
 	began := time.Now()
 	ticker := time.NewTicker(glance)
@@ -194,10 +205,10 @@ func (e *Endpoint) follow(ctx context.Context, g *engine, op string, run *probe.
 			}
 			return e.cannot(op, errors.New(oneLine(err.Error())), "")
 		case <-ctx.Done():
-			return fail(e.fail(ctx, op, "", ctx.Err()))
+			return e.fail(ctx, op, "", ctx.Err())
 		case <-ticker.C:
 			if err := e.judge(limited, g, op, run, log, began); err != nil {
-				return fail(err)
+				return err
 			}
 		}
 	}

@@ -98,11 +98,11 @@ func TestSpec(t *testing.T) {
 	task := spec.TaskTemplate
 	c := task.ContainerSpec
 	switch {
-	case spec.Mode.ReplicatedJob == nil || *spec.Mode.ReplicatedJob.TotalCompletions != 1:
-		t.Error("it is no job that runs once")
+	case spec.Mode.Replicated == nil || *spec.Mode.Replicated.Replicas != 1:
+		t.Error("it is not one task")
 	case task.RestartPolicy.Condition != swarm.RestartPolicyConditionNone:
 		t.Error("it starts again")
-	case !c.ReadOnly || !slices.Equal(c.CapabilityDrop, []string{"ALL"}) || len(c.Mounts)+len(task.Networks)+len(spec.Networks)+len(c.Env) != 0:
+	case !c.ReadOnly || !slices.Equal(c.CapabilityDrop, []string{"ALL"}) || len(c.Mounts)+len(task.Networks)+len(c.Env) != 0:
 		t.Errorf("it may too much: %+v", c)
 	case task.LogDriver.Name != "local" || task.LogDriver.Options["mode"] != "blocking":
 		t.Errorf("its log is %+v", task.LogDriver)

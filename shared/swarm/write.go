@@ -65,7 +65,7 @@ func (e *Endpoint) Create(ctx context.Context, s secret.Secret) (secret.Secret, 
 	}
 	if err != nil {
 		failure := e.fail(ctx, op, s.Name, err, value)
-		if doubt && failure.Reason == endpoint.ErrTaken {
+		if doubt && errors.Is(failure, endpoint.ErrTaken) {
 			failure.Hint = "The connection broke while it was made, so this may be it: nothing on it tells."
 		}
 		return secret.Secret{}, failure

@@ -25,7 +25,7 @@ func Helper(architecture string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("linux/%s: %w", architecture, ErrMissing)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it is in memory
 	z, err := gzip.NewReader(f)
 	if err != nil {
 		return nil, err
