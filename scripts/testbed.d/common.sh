@@ -8,6 +8,9 @@
 STATE=$(realpath -m -- "${SECRETX_TESTBED_DIR:-/var/lib/secretx-testbed}")
 CACHE=$(realpath -m -- "${SECRETX_TESTBED_CACHE:-$STATE/cache}")
 
+# Every waiting time is multiplied by this; for machines that are slow.
+PATIENCE=${SECRETX_TESTBED_PATIENCE:-1}
+
 # Everything that has a name outside the folder (control groups, one network
 # link) carries this one, so that two testbeds never meet.
 ID=$(printf '%s' "$STATE" | cksum | awk '{ printf "%06x", $1 % 16777216 }')
@@ -79,7 +82,7 @@ show_log() { tail -n "$2" "$1" | cut -c -300 | sed 's/^/  | /' >&2; }
 
 # until_true SECONDS COMMAND…: repeats a command until it succeeds.
 until_true() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * PATIENCE))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		((SECONDS < end)) || return 1
@@ -167,6 +170,7 @@ check_machine() {
 	esac
 	find_go || die "Go is missing: install Go 1.26 or newer from https://go.dev/dl/"
 	# A unix socket's path has at most 107 characters.
+	[[ $PATIENCE =~ ^[1-9][0-9]?$ ]] || die "SECRETX_TESTBED_PATIENCE takes a number from 1 to 99, not '$PATIENCE'"
 	((${#STATE} <= 70)) || die "the folder's path is too long for sockets in it: $STATE"
 	[[ $STATE != *[[:space:]\'\"\\:,]* && $CACHE != *[[:space:]\'\"\\:,]* ]] ||
 		die "the folder's path has characters that do not suit mounts: $STATE"

@@ -86,7 +86,7 @@ image() {
 static_busybox() {
 	local path
 	path=$(command -v busybox || true)
-	if [[ -n $path ]] && ! grep -qa -e ld-linux -e ld-musl "$path"; then
+	if [[ -n $path ]] && ! ldd "$path" 2>/dev/null | grep -q '=>'; then
 		printf '%s' "$path"
 		return
 	fi

@@ -232,6 +232,7 @@ kube_start_node() {
 	kube_component kube-controller-manager "$KUBE/kube-controller-manager" \
 		--kubeconfig "$settings/kube-controller-manager.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false \
 		--use-service-account-credentials --service-account-private-key-file "$pki/service-accounts.key" \
+		--flex-volume-plugin-dir /run/volume-plugins \
 		--root-ca-file "$pki/ca.crt" --cluster-signing-cert-file "$pki/ca.crt" --cluster-signing-key-file "$pki/ca.key"
 	kube_component kube-scheduler "$KUBE/kube-scheduler" \
 		--kubeconfig "$settings/kube-scheduler.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false

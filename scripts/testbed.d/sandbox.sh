@@ -213,7 +213,7 @@ component_stop() {
 # await SANDBOX COMPONENT SECONDS COMMAND…: until the component does its work;
 # gives up at once when it ended.
 await() {
-	local sandbox=$1 component=$2 end=$((SECONDS + $3)) log=$LOGS/$1.$2.log
+	local sandbox=$1 component=$2 end=$((SECONDS + $3 * PATIENCE)) log=$LOGS/$1.$2.log
 	shift 3
 	until "$@" >/dev/null 2>&1; do
 		if ! component_alive "$sandbox" "$component" || ((SECONDS >= end)); then
