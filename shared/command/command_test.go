@@ -390,6 +390,7 @@ func TestWrongInputChangesNothing(t *testing.T) {
 		"sync --all --to swarm:gone",
 		"sync --all --from kubernetes --to kubernetes",
 		"sync -l =",
+		"sync -l a=b --prune",
 		"sync -l a=(b",
 		"sync --from swarm --to kubernetes -l !!x",
 		"sync --all --name-template {{.Nam}}",

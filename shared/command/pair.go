@@ -111,6 +111,8 @@ func planOptions(r plan.Request, from secret.Kind) (plan.Options, error) {
 		return options, errors.New("names, --all and -l exclude each other")
 	case r.Into != "" && r.NameTemplate != "":
 		return options, errors.New("--into and --name-template exclude each other")
+	case r.Prune && r.Selector != "":
+		return options, errors.New("--prune goes with names or --all: what labels a secret had that is gone nobody knows")
 	case r.NoProbe && r.Prove && from == secret.Swarm:
 		return options, errors.New("--prove needs the probe to read a Swarm, and --no-probe forbids it")
 	}

@@ -21,6 +21,37 @@ type comparison struct {
 
 // compare finds the state of one mirror and what to do about it.
 func (c *comparison) compare(t mapping.Target) Item {
+	item := c.judgeTarget(t)
+	if item.Action != Nothing && c.to.Place.Kind == secret.Kubernetes && markTooLarge(item.Desired.Mark) {
+		return Item{
+			Origins: t.Origins, Name: t.Name, State: Unmappable, Existing: item.Existing, Keys: keyStates(t, Unmappable),
+			Reason: "it has more keys than can be noted in the annotations of one Secret",
+		}
+	}
+	return item
+}
+
+// What the API server takes of annotations, and what one fingerprint adds to them, in bytes.
+const (
+	annotationsLargest = 256 << 10
+	fingerprintSize    = 64
+)
+
+// markTooLarge looks at marks of many keys before anything is written, since the API server would
+// refuse what is too large only then.
+func markTooLarge(m *secret.Mark) bool {
+	const few = 100
+	if len(m.Parts) < few {
+		return false
+	}
+	size := len(m.Parts) * fingerprintSize
+	for name, text := range m.Annotations() {
+		size += len(name) + len(text)
+	}
+	return size > annotationsLargest
+}
+
+func (c *comparison) judgeTarget(t mapping.Target) Item {
 	item := Item{Origins: t.Origins, Name: t.Name}
 	if t.Unmappable != "" {
 		item.State, item.Reason = Unmappable, t.Unmappable

@@ -146,6 +146,20 @@ func TestProofsDecideWhereClaimsCannot(t *testing.T) {
 	}
 }
 
+func TestTooManyKeysAreFoundInThePlan(t *testing.T) {
+	for n, want := range map[int]State{500: Missing, 2000: Unmappable} {
+		s := origin("u", "1", "v")
+		s.Keys = nil
+		for i := range n {
+			s.Keys = append(s.Keys, secret.Key{Name: fmt.Sprintf("key-%05d", i), Value: val("v")})
+		}
+		p, err := New(Side{kubePlace, []secret.Secret{s}}, Side{Place: otherPlace}, Options{All: true})
+		if err != nil || p.Items[0].State != want {
+			t.Errorf("%d keys: %v %s", n, err, p.Items[0].State)
+		}
+	}
+}
+
 func TestSelection(t *testing.T) {
 	internal := origin("t", "1", "v")
 	internal.Name, internal.Internal = "token", "a token"
