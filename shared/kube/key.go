@@ -22,8 +22,8 @@ const (
 )
 
 // FingerprintKey implements endpoint.Keeper. Who may not read the key has none, which is no error
-// unless a key is to be made. A Secret of that name that holds no key is an error and
-// never overwritten: who can repair it knows where the fingerprints of the mirrors come from.
+// unless a key is to be made. A Secret of that name that holds no key is an error and never
+// overwritten: who can repair it knows where the fingerprints of the mirrors come from.
 func (e *Endpoint) FingerprintKey(ctx context.Context, create bool) (secret.FingerprintKey, error) {
 	key, found, err := e.readKey(ctx)
 	if errors.Is(err, endpoint.ErrForbidden) && !create {
