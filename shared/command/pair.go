@@ -62,14 +62,13 @@ type pair struct {
 	fromName, toName endpoint.Address
 	request          plan.Request
 	options          plan.Options
-	keyFile          string
 	say              func(string)
 }
 
 // complete checks all that can be checked without a connection, and opens the endpoints.
 func (o *pairOptions) complete(host Host, names []string, say func(string)) (*pair, error) {
 	o.request.Names = append(o.request.Names, names...)
-	p := &pair{host: host, request: o.request, keyFile: o.fingerprintKey, say: say}
+	p := &pair{host: host, request: o.request, say: say}
 	var err error
 	if p.fromName, err = endpoint.ParseAddress(o.from); err != nil {
 		return nil, fmt.Errorf("--from: %w", err)
@@ -82,6 +81,11 @@ func (o *pairOptions) complete(host Host, names []string, say func(string)) (*pa
 	}
 	if p.options, err = planOptions(o.request, p.fromName.Kind); err != nil {
 		return nil, err
+	}
+	if o.fingerprintKey != "" {
+		if p.options.Key, err = readKeyFile(o.fingerprintKey); err != nil {
+			return nil, err
+		}
 	}
 	open := OpenOptions{NoProbe: o.request.NoProbe, ProbeImage: o.probeImage, Progress: say}
 	if p.from, err = host.Open(p.fromName, open); err != nil {
@@ -231,13 +235,11 @@ func (p *pair) listNamed(ctx context.Context, s *sides) error {
 	return err
 }
 
-// readKey finds the installation key: in its file, or beside the Kubernetes side of the pair; of
-// two Kubernetes sides, the mirrors'.
-func (p *pair) readKey(ctx context.Context, s *sides) error {
-	var err error
-	if p.keyFile != "" {
-		p.options.Key, err = readKeyFile(p.keyFile)
-		return err
+// readKey finds the installation key beside the Kubernetes side of the pair, unless it came from a
+// file; of two Kubernetes sides, beside the mirrors.
+func (p *pair) readKey(ctx context.Context, s *sides) (err error) {
+	if p.options.Key.Known() {
+		return nil
 	}
 	if keeper := p.keeper(s); keeper != nil {
 		p.options.Key, err = keeper.FingerprintKey(ctx, false)
