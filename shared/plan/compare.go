@@ -22,6 +22,9 @@ type comparison struct {
 // compare finds the state of one mirror and what to do about it.
 func (c *comparison) compare(t mapping.Target) Item {
 	item := c.judgeTarget(t)
+	if item.Action == Replace {
+		item.Desired.Labels = maps.Clone(item.Existing.Labels) // they would go with the old object
+	}
 	if item.Action != Nothing && c.to.Place.Kind == secret.Kubernetes && markTooLarge(item.Desired.Mark) {
 		return Item{
 			Origins: t.Origins, Name: t.Name, State: Unmappable, Existing: item.Existing, Keys: keyStates(t, Unmappable),
@@ -445,8 +448,8 @@ func (c *comparison) desire(item *Item, t mapping.Target, sequence int) {
 		}
 		item.Name = desired.Name
 	}
-	if item.Existing != nil {
-		desired.Labels = maps.Clone(item.Existing.Labels)
+	if item.Existing != nil && c.to.Place.Kind == secret.Swarm {
+		desired.Labels = maps.Clone(item.Existing.Labels) // an update there writes all labels
 	}
 	item.Sources = make([]mapping.OriginKey, 0, len(t.Keys))
 	for _, k := range t.Keys {
