@@ -158,42 +158,6 @@ func kubernetesSecrets(c chance, prefix string, n int) []corev1.Secret {
 	return all
 }
 
-// differences compares Secrets by type, immutable flag, keys and bytes.
-func differences(want, got map[string]corev1.Secret) []string {
-	var all []string
-	for name, w := range want {
-		g, there := got[name]
-		switch {
-		case !there:
-			all = append(all, name+": missing")
-			continue
-		case w.Type != g.Type:
-			all = append(all, fmt.Sprintf("%s: type %s instead of %s", name, g.Type, w.Type))
-		case (w.Immutable != nil && *w.Immutable) != (g.Immutable != nil && *g.Immutable):
-			all = append(all, name+": the immutable flag")
-		}
-		for k, v := range w.Data {
-			if have, there := g.Data[k]; !there {
-				all = append(all, fmt.Sprintf("%s: no key %q", name, k))
-			} else if !bytes.Equal(have, v) {
-				all = append(all, fmt.Sprintf("%s: key %q has other bytes", name, k))
-			}
-		}
-		for k := range g.Data {
-			if _, there := w.Data[k]; !there {
-				all = append(all, fmt.Sprintf("%s: an extra key %q", name, k))
-			}
-		}
-	}
-	for name := range got {
-		if _, there := want[name]; !there {
-			all = append(all, name+": is too many")
-		}
-	}
-	slices.Sort(all)
-	return all
-}
-
 func byName(all []corev1.Secret) map[string]corev1.Secret {
 	m := make(map[string]corev1.Secret, len(all))
 	for _, s := range all {
