@@ -203,7 +203,7 @@ func (e *Endpoint) follow(ctx context.Context, g *engine, op string, run *probe.
 			if failed := e.judge(ctx, g, op, run, log, began); failed != nil {
 				return failed // says more than that the log ended
 			}
-			return e.cannot(op, errors.New(oneLine(err.Error())), "")
+			return e.cannot(op, errors.New(oneLine(err.Error())), e.imageHint())
 		case <-ctx.Done():
 			return e.fail(ctx, op, "", ctx.Err())
 		case <-ticker.C:
@@ -252,7 +252,7 @@ func (e *Endpoint) judge(ctx context.Context, g *engine, op string, run *probe.R
 		}
 		return nil
 	case swarm.TaskStateFailed:
-		if status.ContainerStatus != nil && status.ContainerStatus.ExitCode != 0 {
+		if status.ContainerStatus != nil && strings.HasPrefix(what, "task: non-zero exit") {
 			what = probe.ExitText(status.ContainerStatus.ExitCode)
 		}
 		return e.cannot(op, errors.New(what), e.imageHint())

@@ -196,7 +196,11 @@ func TestStops(t *testing.T) {
 	contents := some(30)
 	f := newFake(t, contents)
 	enough, n := errors.New("enough"), 0
-	err := f.endpoint(Options{Batch: 3}).Values(t.Context(), refsOf(contents), func(secret.Ref, secret.Value) error { n++; return enough })
+	err := f.endpoint(Options{Batch: 3}).Values(t.Context(), refsOf(contents), func(secret.Ref, secret.Value) error {
+		n++
+		time.Sleep(50 * time.Millisecond) // the other job has something by then
+		return enough
+	})
 	if err != enough || n != 1 || len(f.made) > jobs {
 		t.Errorf("%d calls, %d jobs: %v", n, len(f.made), err)
 	}
@@ -303,8 +307,8 @@ func TestTasks(t *testing.T) {
 		"no node":         {swarm.TaskStatus{State: swarm.TaskStatePending, Message: "pending task scheduling", Err: "no suitable node (1 node not available for new tasks)"}, "no suitable node", 6 * time.Second},
 		"pulls for ever":  {swarm.TaskStatus{State: swarm.TaskStatePreparing, Message: "preparing"}, "preparing", 62 * time.Second},
 		"crashed":         {swarm.TaskStatus{State: swarm.TaskStateFailed, Err: "task: non-zero exit (2)", ContainerStatus: exit(2)}, "exit code 2", time.Second},
-		"another version": {swarm.TaskStatus{State: swarm.TaskStateFailed, ContainerStatus: exit(envelope.ExitVersion)}, "another version", time.Second},
-		"can't start":     {swarm.TaskStatus{State: swarm.TaskStateFailed, Err: "starting container failed: exec format error", ContainerStatus: exit(0)}, "exec format error", time.Second},
+		"another version": {swarm.TaskStatus{State: swarm.TaskStateFailed, Err: "task: non-zero exit (65)", ContainerStatus: exit(envelope.ExitVersion)}, "another version", time.Second},
+		"can't start":     {swarm.TaskStatus{State: swarm.TaskStateFailed, Err: "starting container failed: exec format error", ContainerStatus: exit(127)}, "exec format error", time.Second},
 		"node is gone":    {swarm.TaskStatus{State: swarm.TaskStateOrphaned, Message: "node is down"}, "node is down", time.Second},
 		"says nothing":    {swarm.TaskStatus{State: swarm.TaskStateRunning}, "nothing to say", 62 * time.Second},
 	} {
@@ -333,11 +337,23 @@ func TestTasks(t *testing.T) {
 func TestSlowTaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		contents := some(5)
+		for id := range contents {
+			contents[id] = make([]byte, 50_000)
+		}
 		f, opened := newFake(t, contents), 0
 		logs := f.serviceLogs
 		f.serviceLogs = func(ctx context.Context, name string, o container.LogsOptions) (io.ReadCloser, error) {
 			opened++
-			return logs(ctx, name, o)
+			log, err := logs(ctx, name, o)
+			return struct {
+				io.Reader
+				io.Closer
+			}{readerFunc(func(b []byte) (int, error) {
+				if ctx.Err() != nil {
+					return 0, ctx.Err()
+				}
+				return log.Read(b)
+			}), log}, err
 		}
 		n := 0
 		err := f.endpoint(Options{}).Values(t.Context(), refsOf(contents), func(secret.Ref, secret.Value) error {
@@ -350,6 +366,10 @@ func TestSlowTaker(t *testing.T) {
 		}
 	})
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -255,6 +255,7 @@ func TestLinesInDisorder(t *testing.T) {
 		"cut inside":           {join(lines[0], lines[1][:100]+"\n", join(lines[2:]...)), ErrDamaged},
 		"doubled":              {join(lines[0], lines[0], lines[1], lines[1], lines[0], join(lines[2:]...)), nil},
 		"among others":         {"hello\n" + lines[0] + join(foreign...) + "\n\n" + strings.Repeat("x", 100000) + "\n" + join(lines[1:]...), nil},
+		"end of a long line":   {strings.Repeat("x", maxLine) + magic + " RUN 9 AAAA\n" + join(lines...), nil},
 		"number not a number":  {strings.Replace(join(lines...), " 1 ", " one ", 1), ErrDamaged},
 		"number below zero":    {strings.Replace(join(lines...), " 1 ", " -1 ", 1), ErrDamaged},
 		"nothing":              {"", ErrIncomplete},
