@@ -151,13 +151,13 @@ lock() {
 }
 
 # The mark tells a testbed's folder from any other: what lies in another is
-# neither used nor removed.
+# neither used nor removed. The few that are there before the mark do not count.
 is_testbed() { [[ -e $STATE/testbed ]]; }
 
 check_folder() {
 	is_testbed || [[ ! -e $STATE ]] && return
 	[[ -d $STATE ]] || die "$STATE is not a folder"
-	[[ -z $(find "$STATE" -mindepth 1 -maxdepth 1 ! -name lock ! -name cache | head -n 1) ]] ||
+	[[ -z $(find "$STATE" -mindepth 1 -maxdepth 1 ! -name lock ! -name cache ! -name subnet ! -name log | head -n 1) ]] ||
 		die "$STATE holds other things: name an empty folder in SECRETX_TESTBED_DIR"
 }
 

@@ -158,8 +158,8 @@ lan_up() {
 	pid=$(sandbox_alive lan)
 	if ! nsenter -t "$pid" -n ip link show br0 >/dev/null 2>&1; then
 		nsenter -t "$pid" -n ip link add br0 type bridge
-		nsenter -t "$pid" -n ip link set br0 up
 	fi
+	nsenter -t "$pid" -n ip link set br0 up
 	if ! ip link show "$HOST_LINK" >/dev/null 2>&1; then
 		ip link add "$HOST_LINK" address "$(hardware_address 1)" type veth peer name host netns "$pid"
 	fi
@@ -172,11 +172,10 @@ lan_join() {
 	local pid=$1 name=$2 ip=$3 lan
 	lan=$(sandbox_alive lan)
 	if ! nsenter -t "$pid" -n ip link show eth0 >/dev/null 2>&1; then
-		nsenter -t "$lan" -n ip link add "$name" type veth peer name "eth0-$name"
-		nsenter -t "$lan" -n ip link set "eth0-$name" netns "$pid"
-		nsenter -t "$pid" -n ip link set "eth0-$name" name eth0 address "$(hardware_address "${ip##*.}")"
-		nsenter -t "$lan" -n ip link set "$name" master br0 up
+		nsenter -t "$lan" -n ip link add "$name" type veth \
+			peer name eth0 address "$(hardware_address "${ip##*.}")" netns "$pid"
 	fi
+	nsenter -t "$lan" -n ip link set "$name" master br0 up
 	nsenter -t "$pid" -n ip addr replace "$ip/24" dev eth0
 	nsenter -t "$pid" -n ip link set eth0 up
 }
