@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -30,6 +31,8 @@ type proxies struct {
 	requests      []string
 	stall         func(request string) bool
 	stalled       chan string // each request that got stuck
+	// answer, if set, may answer in place of the other side, by a status that is not 0.
+	answer func(request string, body []byte) (int, string)
 }
 
 // newProxies writes a kubeconfig, whose namespace is the given one, and the sockets into the folder.
@@ -107,6 +110,16 @@ func (p *proxies) note(side string, next http.Handler) http.Handler {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
+		}
+		if p.answer != nil {
+			body, _ := io.ReadAll(r.Body)
+			if code, text := p.answer(request, body); code != 0 {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(code)
+				_, _ = io.WriteString(w, text)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
 		next.ServeHTTP(w, r)
 	})

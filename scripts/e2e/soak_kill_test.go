@@ -255,7 +255,7 @@ func TestKilledSyncs(t *testing.T) {
 				p, err := start(nil, host, append([]string{"secretx"}, d.args("sync")...)...)
 				must(t, err)
 				select {
-				case <-time.After(time.Duration(d.c.Float64() * 1.05 * float64(usual[kind]))):
+				case <-time.After(time.Duration((0.2 + 0.8*d.c.Float64()) * float64(usual[kind]))):
 				case <-p.done:
 				}
 				p.killAll()

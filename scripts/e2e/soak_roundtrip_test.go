@@ -214,10 +214,6 @@ func checkSwarm(t *testing.T, w *world, cli *client.Client, want []sum) map[stri
 	return stands
 }
 
-func get2[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T { t.Helper(); must(t, err); return v }
-}
-
 // TestRoundTripFromKubernetes sends Secrets through a Swarm into another namespace.
 func TestRoundTripFromKubernetes(t *testing.T) {
 	w, c, began := newWorld(t), newChance(t), time.Now()

@@ -467,3 +467,7 @@ func get[T any](t testing.TB) func(T, error) T {
 		return v
 	}
 }
+
+func get2[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T { t.Helper(); must(t, err); return v }
+}
