@@ -347,7 +347,7 @@ func TestProbeImageThatIsNowhere(t *testing.T) {
 	start := time.Now()
 	err := e.Values(t.Context(), refs, func(secret.Ref, secret.Value) error { return nil })
 	t.Log(err)
-	if !errors.Is(err, endpoint.ErrProbe) || !strings.Contains(err.Error(), "o such image") || time.Since(start) > 20*time.Second {
+	if !errors.Is(err, endpoint.ErrProbe) || !strings.Contains(err.Error(), "rejected: ") || time.Since(start) > 20*time.Second {
 		t.Errorf("after %s: %v", time.Since(start), err)
 	}
 	clean(t, e)
