@@ -42,7 +42,8 @@ type Reader interface {
 // Writer changes the secrets of one endpoint. Each call writes one object whole or not at all.
 type Writer interface {
 	// Create makes a new secret with its mark; a name that is taken is ErrTaken, whoever took it.
-	// All values are known.
+	// All values are known. The result has no Version where the API doesn't tell it: to ask would
+	// take as long as the next Create, and List shows it.
 	Create(ctx context.Context, s secret.Secret) (secret.Secret, error)
 	// Update brings the existing secret old to what s says, and fails with ErrMoved when old has
 	// another UID or Version by now. In a Swarm only marks and labels can be updated, and s.Keys is

@@ -160,13 +160,17 @@ func MarkOfAnnotations(object string, annotations map[string]string) (*Mark, err
 	return m, nil
 }
 
-// UserLabels leaves out what secretx wrote.
+// UserLabels leaves out what secretx wrote; nil when nothing is left, as for most secrets.
 func UserLabels(labels map[string]string) map[string]string {
-	user := make(map[string]string, len(labels))
+	var user map[string]string
 	for k, v := range labels {
-		if !strings.HasPrefix(k, LabelPrefix) && !strings.HasPrefix(k, AnnotationPrefix) {
-			user[k] = v
+		if strings.HasPrefix(k, LabelPrefix) || strings.HasPrefix(k, AnnotationPrefix) {
+			continue
 		}
+		if user == nil {
+			user = make(map[string]string, len(labels))
+		}
+		user[k] = v
 	}
 	return user
 }

@@ -136,8 +136,11 @@ func (s *session) create(want secret.Secret) secret.Secret {
 	if err != nil {
 		s.Fatalf("create %s: %v", want.Name, err)
 	}
-	if made.Name != want.Name || made.UID == "" || made.Version == "" {
-		s.Fatalf("create gave name %q, UID %q, version %q", made.Name, made.UID, made.Version)
+	if made.Name != want.Name || made.UID == "" {
+		s.Fatalf("create gave name %q, UID %q", made.Name, made.UID)
+	}
+	if made.Version == "" { // which is allowed, and then a list tells
+		made.Version = s.get(made.Name).Version
 	}
 	return made
 }

@@ -3,7 +3,6 @@ package swarm
 import (
 	"context"
 	"strconv"
-	"strings"
 
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
@@ -52,7 +51,7 @@ func convert(found *swarm.Secret) secret.Secret {
 		Name:    found.Spec.Name,
 		UID:     found.ID,
 		Version: strconv.FormatUint(found.Version.Index, 10),
-		Labels:  userLabels(found.Spec.Labels),
+		Labels:  secret.UserLabels(found.Spec.Labels),
 	}
 	var err error
 	if s.Mark, err = secret.MarkOfLabels(s.Name, found.Spec.Labels); err != nil {
@@ -68,14 +67,4 @@ func convert(found *swarm.Secret) secret.Secret {
 		s.Unreadable = "it is a template, which every task sees expanded"
 	}
 	return s
-}
-
-// userLabels is secret.UserLabels, without a map for those many that have none.
-func userLabels(labels map[string]string) map[string]string {
-	for name := range labels {
-		if !strings.HasPrefix(name, secret.LabelPrefix) {
-			return secret.UserLabels(labels)
-		}
-	}
-	return nil
 }
