@@ -115,8 +115,15 @@ need_root() {
 	exec sudo "${options[@]}" -- env "${keep[@]}" "$SELF" "$@"
 }
 
-# owner prints the numeric user and group that may use what the testbed offers.
-owner() { printf '%s:%s' "${SUDO_UID:-0}" "${SUDO_GID:-0}"; }
+# owner prints the numeric user and group that may use what the testbed offers:
+# who called sudo, at last. Root itself takes it from nobody.
+owner() {
+	if [[ ${SUDO_UID:-0} != 0 ]]; then
+		printf '%s:%s' "$SUDO_UID" "${SUDO_GID:-$SUDO_UID}"
+	else
+		cat "$STATE/owner" 2>/dev/null || printf '0:0'
+	fi
+}
 
 # as_owner COMMAND…: what fills Go's caches runs as whoever owns them, also
 # under sudo.

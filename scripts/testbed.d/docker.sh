@@ -140,7 +140,7 @@ docker_config() {
 			engine "$name" context create "$context" --docker "host=unix://$(docker_socket "$name")" >/dev/null 2>&1 ||
 			fail "the docker context $context could not be made"
 	done
-	chown -R "$(owner)" "$STATE/config"
+	chown -hR "$(owner)" "$STATE/config"
 }
 
 docker_status() {

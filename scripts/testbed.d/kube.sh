@@ -103,8 +103,8 @@ kube_settings() {
 	# Whoever uses the testbed may change the context in it: it is written once.
 	if [[ ! -s $KUBECONFIG_FILE ]]; then
 		kubeconfig admin "$KUBECONFIG_FILE"
-		chown "$(owner)" "$KUBECONFIG_FILE"
 	fi
+	chown "$(owner)" "$KUBECONFIG_FILE"
 
 	# What runs has read its settings, and containerd watches them for changes.
 	if component_alive kube containerd && component_alive kube kubelet; then return; fi
