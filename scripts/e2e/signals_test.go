@@ -58,6 +58,7 @@ func TestSignals(t *testing.T) {
 		{"SIGTERM to docker", "docker", func(p *process) error { return p.cmd.Process.Signal(syscall.SIGTERM) }, 130},
 		{"SIGTERM to the plugin of docker", "docker", func(p *process) error { return syscall.Kill(p.plugin(), syscall.SIGTERM) }, 130},
 		{"SIGKILL to docker", "docker", func(p *process) error { return p.cmd.Process.Kill() }, -1},
+		{"SIGKILL to an old docker", oldDocker, func(p *process) error { return p.cmd.Process.Kill() }, -1},
 	}
 	slowest := time.Duration(0)
 	for _, stage := range stages {
@@ -77,7 +78,7 @@ func TestSignals(t *testing.T) {
 		p.stallOn(stage.stall)
 		for _, way := range ways {
 			t.Run(strings.ReplaceAll(stage.name+", "+way.name, " ", "-"), func(t *testing.T) {
-				run := get[*process](t)(start(p.env(), way.host, append([]string{"secretx"}, stage.args...)...))
+				run := get[*process](t)(startVerb(p.env(), way.host, stage.args...))
 				pids := waitForStall(t, p, run)
 				began := time.Now()
 				must(t, way.send(run))
@@ -101,6 +102,17 @@ func TestSignals(t *testing.T) {
 		}
 	}
 	t.Logf("the slowest of %d ended %s after the signal", len(stages)*len(ways), slowest.Round(time.Millisecond))
+}
+
+// oldDocker stands for a docker CLI that has no socket to its plugins, whose end they have to notice
+// by themselves.
+const oldDocker = "old docker"
+
+func startVerb(env []string, host string, args ...string) (*process, error) {
+	if host == oldDocker {
+		return start(env, "sh", append([]string{"-c", `"$DOCKER_CONFIG"/cli-plugins/docker-secretx secretx "$@"; exit`, "docker"}, args...)...)
+	}
+	return start(env, host, append([]string{"secretx"}, args...)...)
 }
 
 // TestInterruptOnTerminal presses Ctrl-C, which reaches all that runs on the terminal.
