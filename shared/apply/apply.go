@@ -124,7 +124,7 @@ func notRead(err error, item plan.Item) error {
 	own := func(e *endpoint.Error) bool {
 		return slices.ContainsFunc(item.Sources, func(s mapping.OriginKey) bool { return s.Ref.Name == e.Object })
 	}
-	//nolint:errorlint // what errors.Join made, and not what an error in it may have joined
+	// What errors.Join made, and not what an error in it may have joined.
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range several.Unwrap() {
 			var e *endpoint.Error

@@ -171,7 +171,7 @@ func (c *connection) visitNames(ctx context.Context, op string, names []string, 
 		}
 		return each(&object)
 	})
-	if err != nil && err == ctx.Err() {
+	if err != nil && errors.Is(err, ctx.Err()) {
 		return c.fail(ctx, op, "", err)
 	}
 	return err

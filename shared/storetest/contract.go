@@ -502,11 +502,12 @@ func (c contract) concurrentCreates(t *testing.T) {
 	group.Wait()
 	winner := -1
 	for i, err := range errs {
-		if err != nil {
+		switch {
+		case err != nil:
 			s.fails("create", err, endpoint.ErrTaken, made[i].Keys...)
-		} else if winner >= 0 {
+		case winner >= 0:
 			t.Fatalf("both %d and %d won", winner, i)
-		} else {
+		default:
 			winner = i
 		}
 	}
@@ -630,11 +631,12 @@ func (c contract) concurrentUpdates(t *testing.T) {
 	group.Wait()
 	winner := -1
 	for i, err := range errs {
-		if err != nil {
+		switch {
+		case err != nil:
 			s.fails("update", err, endpoint.ErrMoved)
-		} else if winner >= 0 {
+		case winner >= 0:
 			t.Errorf("both %d and %d won", winner, i)
-		} else {
+		default:
 			winner = i
 		}
 	}
