@@ -97,7 +97,7 @@ func TestErrors(t *testing.T) {
 		{400, "BadRequest", "error decoding patch: " + hidden, endpoint.ErrInvalid, secret.Redacted},
 		{413, "RequestEntityTooLarge", "limit is 3145728", endpoint.ErrInvalid, "3145728"},
 	} {
-		e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, c.status, failure(c.status, c.reason, c.message))
 		})
 		_, err := e.Create(t.Context(), sample())
@@ -114,7 +114,7 @@ func TestErrors(t *testing.T) {
 // An answer that isn't one of an API server may hold anything: none of it is shown.
 func TestStrangeAnswers(t *testing.T) {
 	for _, body := range []string{"<html>" + hidden, `{"kind":"Secret","apiVersion":"v1","data":{"value":"` + hidden + `"}}`, `{"kind":"Secret","apiVersion":"v1","data":"` + hidden + `"}`, `{"kind":"Pod","apiVersion":"v1"}`, ""} {
-		e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, body)
 		})
@@ -231,7 +231,7 @@ func TestPages(t *testing.T) {
 		}
 		return map[string]any{"kind": "SecretList", "apiVersion": "v1", "metadata": map[string]any{"continue": next}, "items": items}
 	}
-	e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("limit") == "" {
 			t.Error("a list without a limit")
 		}
@@ -263,7 +263,7 @@ func TestPages(t *testing.T) {
 func TestFewNames(t *testing.T) {
 	var mu sync.Mutex
 	var paths []string
-	e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		paths = append(paths, strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/default/secrets"))
 		mu.Unlock()
@@ -293,7 +293,7 @@ func TestFewNames(t *testing.T) {
 func TestConfiguration(t *testing.T) {
 	var body map[string]any
 	var query string
-	e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		query = r.URL.RawQuery
 		if r.Header.Get("Content-Type") != "application/apply-patch+yaml" || r.UserAgent() != "secretx" {
 			t.Errorf("headers are %v", r.Header)
@@ -357,7 +357,7 @@ func TestNoBodyInTheLog(t *testing.T) {
 			t.Error("nothing is logged at all, so the test says nothing")
 		}
 	}()
-	e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPatch {
 			_, _ = io.Copy(io.Discard, r.Body)
 			o := one("sample")
