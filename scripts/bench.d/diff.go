@@ -43,7 +43,7 @@ func diff(ctx context.Context, b *bench) ([]result, error) {
 	}
 
 	ours := []string{"kubectl", "secretx", "diff", "--all", "--namespace", namespace}
-	var our, their, bare series
+	var our, their series
 	for round := range b.rounds {
 		took, err := timedCommand(ctx, ours...)
 		if err != nil {
@@ -66,7 +66,6 @@ func diff(ctx context.Context, b *bench) ([]result, error) {
 		if err != nil {
 			return nil, err
 		}
-		bare = append(bare, lists)
 		say("  round %d: ours %.2f s; kubectl get %.2f s, docker secret ls %.2f s; the bare lists %.2f s",
 			round+1, took.Seconds(), a.Seconds(), c.Seconds(), lists.Seconds())
 	}
