@@ -339,10 +339,14 @@ func (s *script) refusing(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("refusing.kubeconfig"), kubeconfigFor("https://"+address, ts.Getenv("NS")), 0o600))
 }
 
-// fakeengine SWARM: sets FAKE to the socket of an engine that says of itself what SWARM says, and
-// has nothing.
+// fakeengine SWARM [ERROR]: sets FAKE to the socket of an engine that says of itself what SWARM
+// says, and answers everything else with the error, as JSON.
 func (s *script) fakeengine(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 1, "fakeengine SWARM")
+	usage(ts, !neg && (len(args) == 1 || len(args) == 2), "fakeengine SWARM [ERROR]")
+	message := `"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."`
+	if len(args) == 2 {
+		message = args[1]
+	}
 	folder, err := os.MkdirTemp("", "e2e")
 	ts.Check(err)
 	listener, err := net.Listen("unix", filepath.Join(folder, "s"))
@@ -357,8 +361,8 @@ func (s *script) fakeengine(ts *testscript.TestScript, neg bool, args []string) 
 			case strings.HasSuffix(r.URL.Path, "/info"):
 				fmt.Fprintf(w, `{"ID":"fake","Swarm":%s}`, args[0])
 			default:
-				w.WriteHeader(http.StatusServiceUnavailable)
-				fmt.Fprint(w, `{"message":"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again."}`)
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprintf(w, `{"message":%s}`, message)
 			}
 		}),
 	}}

@@ -25,6 +25,7 @@ import (
 	"github.com/secretx/secretx/shared/connect"
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/kube"
+	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
 	"github.com/secretx/secretx/shared/swarm"
 )
@@ -56,7 +57,7 @@ func exit(w io.Writer, err error) int {
 		return 0
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(w, text)
+		fmt.Fprintln(w, report.PrintableLines(text))
 	}
 	var status cli.StatusError
 	if errors.As(err, &status) && status.StatusCode != 0 {

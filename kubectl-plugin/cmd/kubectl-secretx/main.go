@@ -17,6 +17,7 @@ import (
 	"github.com/secretx/secretx/shared/connect"
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/kube"
+	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
 	"github.com/secretx/secretx/shared/swarm"
 )
@@ -30,7 +31,7 @@ func main() {
 		err = root.Execute()
 	}
 	if err != nil && err.Error() != "" {
-		fmt.Fprintln(os.Stderr, "error:", err)
+		fmt.Fprintln(os.Stderr, "error:", report.PrintableLines(err.Error()))
 	}
 	os.Exit(command.ExitCode(err))
 }
