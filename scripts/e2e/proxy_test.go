@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -132,6 +133,19 @@ func (p *proxies) taken() []string {
 	all := p.requests
 	p.requests = nil
 	return all
+}
+
+// writes counts the writes that went through the proxies so far.
+func writes(p *proxies) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, r := range p.requests {
+		if strings.Contains(r, " POST ") || strings.Contains(r, " PATCH ") {
+			n++
+		}
+	}
+	return n
 }
 
 // stallOn lets requests get stuck from now on; nil: none.

@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,6 +104,67 @@ func TestSignals(t *testing.T) {
 		}
 	}
 	t.Logf("the slowest of %d ended %s after the signal", len(stages)*len(ways), slowest.Round(time.Millisecond))
+}
+
+// TestInterruptInTheMiddle interrupts a sync that has written some of many: it says which, and those
+// stand.
+func TestInterruptInTheMiddle(t *testing.T) {
+	const all, concurrency = 120, 2
+	w := newWorld(t)
+	from := get[string](t)(w.namespace())
+	var names []string
+	for i := range all {
+		names = append(names, fmt.Sprintf("%sm%03d", w.prefix, i))
+	}
+	must(t, each(names, func(name string) error {
+		return w.putKube(from, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"v": []byte(name)}})
+	}))
+	folder, err := os.MkdirTemp("", "e2e")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	p := get[*proxies](t)(newProxies(t, w.testbed, folder, from))
+	written := 0 // by earlier rounds
+	for host, format := range hosts {
+		p.taken()
+		args := append([]string{"sync", "--all", "--from", "kubernetes", "--to", "swarm", "--concurrency", strconv.Itoa(concurrency)}, format...)
+		run := get[*process](t)(startVerb(p.env(), host, args...))
+		for alive(run.pid()) && writes(p) < 30 {
+			time.Sleep(time.Millisecond)
+		}
+		pids, began := append([]int{run.pid()}, descendants(run.pid())...), time.Now()
+		must(t, run.cmd.Process.Signal(syscall.SIGTERM))
+		allGone(t, pids, began)
+		<-run.done
+		if code := run.cmd.ProcessState.ExitCode(); code != 130 {
+			t.Errorf("%s: exit code %d: %s", host, code, run.err.String())
+		}
+		var said document
+		must(t, json.Unmarshal(run.out.Bytes(), &said))
+		stands := map[string]bool{}
+		for _, s := range get2(w.ours(w.swarm))(t) {
+			stands[s.Spec.Name] = true
+		}
+		for _, item := range said.Items {
+			if item.Result == "done" && !stands[item.Mirror] {
+				t.Errorf("%s: %s is said to be done and isn't there", host, item.Mirror)
+			}
+		}
+		if unsaid := len(stands) - written - said.Summary.Done; unsaid < 0 || unsaid > concurrency {
+			t.Errorf("%s: %d stand, %d more than before, and %d are said to be done", host, len(stands), len(stands)-written, said.Summary.Done)
+		}
+		if said.Summary.Done == 0 || said.Summary.Failed == 0 {
+			t.Errorf("%s: it was not in the middle: %d done, %d not", host, said.Summary.Done, said.Summary.Failed)
+		}
+		written = len(stands)
+	}
+	for _, code := range []string{"sync", "diff"} {
+		if d, r := secretx("kubectl", code, "--all", "--from", "kubernetes:/"+from, "--to", "swarm"); r.code != 0 || d.Summary.Total != all {
+			t.Errorf("the next %s: %d mirrors, %s", code, d.Summary.Total, r)
+		}
+	}
+	if n := len(get2(w.ours(w.swarm))(t)); n != all {
+		t.Errorf("%d secrets in the Swarm, not %d", n, all)
+	}
 }
 
 // oldDocker stands for a docker CLI that has no socket to its plugins, whose end they have to notice

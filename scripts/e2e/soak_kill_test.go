@@ -61,8 +61,8 @@ var directions = map[string]func(*testing.T) *direction{
 	},
 	"swarm-swarm": func(t *testing.T) *direction {
 		d := newDirection(t)
-		d.source, d.target = d.swarm, d.other
-		d.from, d.to = "swarm", "swarm:"+otherContext
+		d.source, d.target = d.other, d.swarm
+		d.from, d.to = "swarm:"+otherContext, "swarm"
 		return d
 	},
 }
@@ -243,20 +243,29 @@ func TestKilledSyncs(t *testing.T) {
 				show(t, "without a kill", d.check())
 				d.change()
 			}
+			folder, err := os.MkdirTemp("", "e2e")
+			must(t, err)
+			t.Cleanup(func() { _ = os.RemoveAll(folder) })
+			between := get[*proxies](t)(newProxies(t, d.testbed, folder, "default"))
 			var counts []int
 			probes, total := 0, rounds(t, 50)
 			for round := range total {
-				host, kind := []string{"kubectl", "docker"}[round/2%2], round%2
+				host, kind := []string{"kubectl", "docker"}[round/4%2], round%2
 				if kind == 0 {
 					d.empty()
 				} else {
 					d.change()
 				}
-				p, err := start(nil, host, append([]string{"secretx"}, d.args("sync")...)...)
+				between.taken()
+				p, err := start(between.env(), host, append([]string{"secretx"}, d.args("sync")...)...)
 				must(t, err)
-				select {
-				case <-time.After(time.Duration((0.2 + 0.8*d.c.Float64()) * float64(usual[kind]))):
-				case <-p.done:
+				// By the clock, most hit while values are being read; so every other one waits for a
+				// number of writes.
+				moment, most := time.Duration(d.c.Float64()*float64(usual[kind])), 1+d.c.IntN(many-1)
+				for began := time.Now(); alive(p.pid()); time.Sleep(time.Millisecond) {
+					if round%4 < 2 && time.Since(began) > moment || round%4 >= 2 && writes(between) > most {
+						break
+					}
 				}
 				p.killAll()
 				time.Sleep(100 * time.Millisecond) // for requests under way

@@ -81,19 +81,6 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// writes counts the writes that went through the proxies so far.
-func writes(p *proxies) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, r := range p.requests {
-		if strings.Contains(r, " POST ") || strings.Contains(r, " PATCH ") {
-			n++
-		}
-	}
-	return n
-}
-
 func testbedDo(t *testing.T, what []string, action string) {
 	t.Helper()
 	args := append([]string{what[0], action}, what[1:]...)
