@@ -157,6 +157,13 @@ func (w *world) remove() error {
 		for _, s := range services {
 			all = append(all, cli.ServiceRemove(context.Background(), s.ID))
 		}
+		// A probe that a failed test left behind would hold on to the secrets.
+		left, err := leftProbes(cli)
+		all = append(all, err)
+		for _, s := range left {
+			name, _, _ := strings.Cut(s, " ")
+			_ = cli.ServiceRemove(context.Background(), name)
+		}
 		all = append(all, w.clear(cli))
 	}
 	return errors.Join(all...)
