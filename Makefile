@@ -52,8 +52,7 @@ cross: ## every platform that is released
 	@scripts/build-probe
 	@for p in linux darwin windows; do for a in amd64 arm64; do \
 	  echo "build $$p/$$a"; \
-	  GOOS=$$p GOARCH=$$a CGO_ENABLED=0 $(GO) build -o /dev/null ./docker-plugin/cmd/docker-secretx && \
-	  GOOS=$$p GOARCH=$$a CGO_ENABLED=0 $(GO) build -o /dev/null ./kubectl-plugin/cmd/kubectl-secretx || exit 1; \
+	  GOOS=$$p GOARCH=$$a CGO_ENABLED=0 $(GO) build ./docker-plugin/... ./kubectl-plugin/... || exit 1; \
 	done; done
 
 clean:
