@@ -56,22 +56,12 @@ Exits 0 when all is in sync, 1 when something differs or can't be known, 2 on er
 }
 
 func runDiff(ctx context.Context, p *pair, options diffOptions, printer Printer) error {
-	s, err := p.observe(ctx)
+	_, found, err := p.look(ctx, askNothing)
 	if err != nil {
 		return err
 	}
-	ask := askNothing
-	if p.request.Prove || p.request.Adopt {
-		ask = askAnything
-	}
-	found, err := p.compare(ctx, s, ask)
-	if err != nil {
+	if err := p.save(options.savePlan, found); err != nil {
 		return err
-	}
-	if options.savePlan != "" {
-		if err := savePlan(options.savePlan, found.Document(p.fromName, p.toName, p.request)); err != nil {
-			return err
-		}
 	}
 	d := report.OfPlan(report.KindDiff, found)
 	d.Proven = p.request.Prove
@@ -96,7 +86,11 @@ func show(host Host, printer Printer, d report.Document) error {
 	return err
 }
 
-func savePlan(path string, d plan.Document) (err error) {
+// save writes the plan to a file, if one is named.
+func (p *pair) save(path string, found plan.Plan) (err error) {
+	if path == "" {
+		return nil
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("--save-plan: %w", err)
@@ -106,7 +100,7 @@ func savePlan(path string, d plan.Document) (err error) {
 			err = closeErr
 		}
 	}()
-	return d.Write(f)
+	return found.Document(p.fromName, p.toName, p.request).Write(f)
 }
 
 // examples lays out pairs of arguments and what they do.

@@ -280,6 +280,20 @@ const (
 	askAnything               // of whatever stands there
 )
 
+// look observes both ends and makes the plan. Who wants proof, or takes over what is proven, has all
+// questions asked; otherwise ask says which.
+func (p *pair) look(ctx context.Context, ask asking) (sides, plan.Plan, error) {
+	s, err := p.observe(ctx)
+	if err != nil {
+		return s, plan.Plan{}, err
+	}
+	if p.request.Prove || p.request.Adopt {
+		ask = askAnything
+	}
+	found, err := p.compare(ctx, s, ask)
+	return s, found, err
+}
+
 // compare makes the plan, and asks for proofs where it may.
 func (p *pair) compare(ctx context.Context, s sides, ask asking) (plan.Plan, error) {
 	first, err := plan.New(s.from, s.to, p.options)

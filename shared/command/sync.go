@@ -112,15 +112,7 @@ func (o *syncOptions) check(cmd *cobra.Command, args []string) (*plan.Document, 
 }
 
 func runSync(ctx context.Context, p *pair, options syncOptions, document *plan.Document, printer Printer, progress *progress) error {
-	s, err := p.observe(ctx)
-	if err != nil {
-		return err
-	}
-	ask := askOwned
-	if p.request.Prove || p.request.Adopt {
-		ask = askAnything
-	}
-	todo, err := p.compare(ctx, s, ask)
+	s, todo, err := p.look(ctx, askOwned)
 	if err != nil {
 		return err
 	}
@@ -130,10 +122,8 @@ func runSync(ctx context.Context, p *pair, options syncOptions, document *plan.D
 		}
 	}
 	if options.dryRun != "none" {
-		if options.savePlan != "" {
-			if err := savePlan(options.savePlan, todo.Document(p.fromName, p.toName, p.request)); err != nil {
-				return err
-			}
+		if err := p.save(options.savePlan, todo); err != nil {
+			return err
 		}
 		d := report.OfPlan(report.KindSync, todo)
 		d.DryRun, d.Proven = true, p.request.Prove
