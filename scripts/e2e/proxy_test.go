@@ -43,6 +43,8 @@ func newProxies(t testing.TB, b *testbed, folder, namespace string) (*proxies, e
 		kubeconfig: filepath.Join(folder, "proxied.kubeconfig"), stalled: make(chan string, 1000),
 	}
 	quiet := log.New(io.Discard, "", 0)
+	// When the other side is gone, so is the connection.
+	gone := func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	for path, cli := range map[string]*client.Client{p.docker: b.swarm, p.other: b.other} {
 		host, err := client.ParseHostURL(cli.DaemonHost())
 		if err != nil {
@@ -57,7 +59,7 @@ func newProxies(t testing.TB, b *testbed, folder, namespace string) (*proxies, e
 		}
 		engine := &httputil.ReverseProxy{
 			Rewrite:       func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine" },
-			FlushInterval: -1, ErrorLog: quiet,
+			FlushInterval: -1, ErrorLog: quiet, ErrorHandler: gone,
 			Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return (&net.Dialer{}).DialContext(ctx, host.Scheme, address)
 			}},
@@ -80,7 +82,7 @@ func newProxies(t testing.TB, b *testbed, folder, namespace string) (*proxies, e
 	}
 	api := httptest.NewServer(p.note("kubernetes", &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = "" },
-		FlushInterval: -1, ErrorLog: quiet, Transport: transport,
+		FlushInterval: -1, ErrorLog: quiet, ErrorHandler: gone, Transport: transport,
 	}))
 	t.Cleanup(func() { api.CloseClientConnections(); api.Close() })
 	p.docker, p.other = "unix://"+p.docker, "unix://"+p.other

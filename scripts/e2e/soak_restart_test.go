@@ -64,7 +64,8 @@ func TestRestarts(t *testing.T) {
 				_ = json.Unmarshal(run.out.Bytes(), &said)
 				code := run.cmd.ProcessState.ExitCode()
 				codes[code]++
-				t.Logf("round %d: exit code %d, %d of %d stood; it said %d done, %d failed; %s", round, code, n, many, said.Summary.Done, said.Summary.Failed, firstLine(run.err.String()))
+				t.Logf("round %d: exit code %d, %d of %d stood; it said %d done, %d failed %v; %s",
+					round, code, n, many, said.Summary.Done, said.Summary.Failed, failures(result{out: run.out.String()}), firstLine(run.err.String()))
 				if code == 0 && n != many {
 					t.Error("it said that all was done")
 				}
