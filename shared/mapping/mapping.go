@@ -248,7 +248,12 @@ func describe(t Target) string {
 	if len(t.Keys) == 1 && t.Keys[0].Origin.Key != name {
 		name += "/" + t.Keys[0].Origin.Key
 	}
-	return fmt.Sprintf("%q", name)
+	text := fmt.Sprintf("%q", name)
+	// Copies of two namespaces may have the same name in that form, but not as objects of a Swarm.
+	if len(t.Keys) > 0 && len(t.Origins) == 1 && t.Keys[0].Origin.Ref.Name != t.Origins[0] {
+		text += fmt.Sprintf(" (%s)", t.Keys[0].Origin.Ref.Name)
+	}
+	return text
 }
 
 func (r Rules) name(fields NameFields) (string, error) {

@@ -50,14 +50,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// passing tells whether a failure may be gone when the call is made again.
+// passing tells whether a failure may be gone when the call is made again. An engine that restarts says
+// for a while that it is no manager; that this one is was seen when it was connected to.
 func passing(err error) bool {
 	if lost(err) {
 		return true
 	}
 	text := err.Error()
 	return strings.Contains(text, "does not have a leader") || strings.Contains(text, "code = Unavailable") ||
-		strings.Contains(text, "code = Aborted") || cerrdefs.IsUnavailable(err) && !strings.Contains(text, "not a swarm manager")
+		strings.Contains(text, "code = Aborted") || cerrdefs.IsUnavailable(err)
 }
 
 // lost tells whether a connection broke, so that nobody knows what became of the request.

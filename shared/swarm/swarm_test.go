@@ -123,7 +123,8 @@ func TestRetries(t *testing.T) {
 		"election":     {3, noLeader, 4, nil},
 		"reset":        {1, io.ErrUnexpectedEOF, 2, nil},
 		"no end to it": {100, noLeader, 5, errors.ErrUnsupported},
-		"for good":     {100, notManager, 1, endpoint.ErrNotManager},
+		"restart":      {2, notManager, 3, nil},
+		"demoted":      {100, notManager, 5, endpoint.ErrNotManager},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
