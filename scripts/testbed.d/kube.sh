@@ -309,7 +309,7 @@ kube_up() {
 	kube_service_address
 	await kube kube-apiserver 120 kube_ready
 	kube_start_node
-	await kube kubelet 120 kube_node_ready "$(cat "$RUN/kube/kubelet.since")"
+	await kube kubelet 120 kube_node_ready "$(cat "$RUN/kube/kubelet.since" 2>/dev/null)"
 	# Pods can't be made before their account exists.
 	await kube kube-controller-manager 60 kubectl_admin get serviceaccount default
 	for component in etcd kube-scheduler; do
