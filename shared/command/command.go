@@ -36,8 +36,8 @@ type Host struct {
 
 	// Open gives an endpoint without connecting to it.
 	Open func(endpoint.Address, OpenOptions) (endpoint.Endpoint, error)
-	// Printer adds the host's output flags and gives what prints by them.
-	Printer func(*pflag.FlagSet) Printer
+	// Printer adds the host's output flags and gives what prints documents with these columns by them.
+	Printer func(*pflag.FlagSet, []report.Column) Printer
 	// Flags adds the host's own flags for reaching the endpoints to every verb.
 	Flags func(*pflag.FlagSet)
 	// Prepare runs before each verb; its cancel ends the verb in the way in which the host passes

@@ -51,10 +51,10 @@ func (p *jsonPrinter) Check() error {
 	return nil
 }
 func (*jsonPrinter) Human() bool                                  { return false }
-func (*jsonPrinter) Print(out io.Writer, d report.Document) error { return d.JSON(out) }
+func (*jsonPrinter) Print(out io.Writer, d report.Document) error { return report.JSON(out, d) }
 
 // run runs the command line and gives the document and the exit code.
-func (w *world) run(args ...string) (report.Document, int) {
+func (w *world) run(args ...string) (report.Comparison, int) {
 	w.t.Helper()
 	w.out.Reset()
 	w.err.Reset()
@@ -62,7 +62,7 @@ func (w *world) run(args ...string) (report.Document, int) {
 		CLI: "test secretx", Native: secret.Kubernetes,
 		In: strings.NewReader(w.in), Out: &w.out, Err: &w.err,
 		Terminal: func() bool { return w.terminal },
-		Printer: func(flags *pflag.FlagSet) Printer {
+		Printer: func(flags *pflag.FlagSet, _ []report.Column) Printer {
 			p := &jsonPrinter{}
 			flags.StringVar(&p.bad, "format", "", "")
 			return p
@@ -82,17 +82,17 @@ func (w *world) run(args ...string) (report.Document, int) {
 	if err != nil {
 		w.err.WriteString(err.Error())
 	}
-	var d report.Document
+	var d report.Comparison
 	if w.out.Len() > 0 {
 		if err := json.Unmarshal(w.out.Bytes(), &d); err != nil {
-			d = report.Document{}
+			d = report.Comparison{}
 		}
 	}
 	return d, ExitCode(err)
 }
 
 // must runs and wants the exit code.
-func (w *world) must(code int, args ...string) report.Document {
+func (w *world) must(code int, args ...string) report.Comparison {
 	w.t.Helper()
 	d, got := w.run(args...)
 	if got != code {
@@ -130,7 +130,7 @@ func (w *world) holds(m *storetest.Memory, name, key, want string) {
 	}
 }
 
-func states(d report.Document) string {
+func states(d report.Comparison) string {
 	var all []string
 	for _, item := range d.Items {
 		all = append(all, item.Mirror+"="+item.State)
@@ -495,7 +495,7 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 		root := NewRoot(Host{
 			Native: secret.Kubernetes, In: strings.NewReader(""), Out: io.Discard, Err: io.Discard,
 			Terminal: func() bool { return false },
-			Printer:  func(*pflag.FlagSet) Printer { return &jsonPrinter{} },
+			Printer:  func(*pflag.FlagSet, []report.Column) Printer { return &jsonPrinter{} },
 			Open: func(a endpoint.Address, _ OpenOptions) (endpoint.Endpoint, error) {
 				return w.endpoints[a.String()], nil
 			},

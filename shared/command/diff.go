@@ -51,7 +51,7 @@ Exits 0 when all is in sync, 1 when something differs or can't be known, 2 on er
 	}
 	options.addFlags(cmd.Flags(), host.Native)
 	cmd.Flags().StringVar(&options.savePlan, "save-plan", "", "Write what sync would do to this `file`, for sync --plan")
-	printer = host.Printer(cmd.Flags())
+	printer = host.Printer(cmd.Flags(), report.ComparisonColumns)
 	return cmd
 }
 

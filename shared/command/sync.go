@@ -75,7 +75,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 	flags.Lookup("dry-run").NoOptDefVal = "client"
 	flags.IntVar(&options.concurrency, "concurrency", 16, "How many secrets to write at a time")
 	flags.BoolVarP(&options.yes, "yes", "y", false, "Don't ask before something is removed or overwritten")
-	printer = host.Printer(flags)
+	printer = host.Printer(flags, report.ComparisonColumns)
 	return cmd
 }
 
@@ -204,7 +204,7 @@ func (p *pair) writeKey(ctx context.Context, s *sides, todo plan.Plan) (secret.F
 }
 
 // leftOver says by the exit code whether all that was asked for stands now.
-func leftOver(d report.Document) error {
+func leftOver(d report.Comparison) error {
 	if d.Summary.Failed > 0 && d.Summary.Done == 0 {
 		return &ExitError{Code: ExitUsage}
 	}
@@ -220,7 +220,7 @@ func leftOver(d report.Document) error {
 }
 
 // settled counts what was in that state and is not any more, or would not be.
-func settled(d report.Document, state plan.State) int {
+func settled(d report.Comparison, state plan.State) int {
 	n := 0
 	for _, item := range d.Items {
 		if item.State == string(state) && item.Action != "" {

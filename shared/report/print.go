@@ -11,16 +11,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// JSON prints the document.
-func (d Document) JSON(w io.Writer) error {
+// JSON prints a document.
+func JSON(w io.Writer, d Document) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(d)
 }
 
-// YAML prints the document.
-func (d Document) YAML(w io.Writer) error {
+// YAML prints a document.
+func YAML(w io.Writer, d Document) error {
 	text, err := yaml.Marshal(d)
 	if err != nil {
 		return err
@@ -29,45 +29,38 @@ func (d Document) YAML(w io.Writer) error {
 	return err
 }
 
-// Table prints the rows in aligned columns, without those that would be empty all the way down.
-func (d Document) Table(w io.Writer, header bool) error {
-	rows := d.Rows()
-	columns := []struct {
-		name   string
-		cell   func(Row) string
-		always bool
-	}{
-		{"SECRET", func(r Row) string { return r.Secret }, true},
-		{"KEY", func(r Row) string { return r.Key }, true},
-		{"STATE", func(r Row) string { return r.State }, true},
-		{"MIRROR", func(r Row) string { return r.Mirror }, true},
-		{"ACTION", func(r Row) string { return r.Action }, false},
-		{"RESULT", func(r Row) string { return r.Result }, false},
-		{"DETAIL", func(r Row) string { return r.Detail }, false},
-	}
-	var shown []func(Row) string
-	var names []string
-	for _, c := range columns {
-		keep := c.always
+// TableOptions say how a table looks.
+type TableOptions struct {
+	NoHeader bool
+	Wide     bool
+}
+
+// Table prints rows in aligned columns, without those that would be empty all the way down.
+func Table(w io.Writer, columns []Column, rows []Row, options TableOptions) error {
+	var shown []int
+	for i, c := range columns {
+		keep := c.Always
 		for _, r := range rows {
-			keep = keep || c.cell(r) != ""
+			keep = keep || r[i] != ""
 		}
-		if keep {
-			shown, names = append(shown, c.cell), append(names, c.name)
+		if keep && (options.Wide || !c.Wide) {
+			shown = append(shown, i)
 		}
 	}
 	var padded bytes.Buffer
 	tabs := tabwriter.NewWriter(&padded, 0, 8, 3, ' ', 0)
-	line := func(cells []string) { fmt.Fprintln(tabs, strings.Join(cells, "\t")) }
-	if header && len(rows) > 0 {
-		line(names)
-	}
-	cells := make([]string, len(shown))
-	for _, r := range rows {
-		for i, cell := range shown {
-			cells[i] = Printable(cell(r))
+	line := func(r Row) {
+		cells := make([]string, len(shown))
+		for i, at := range shown {
+			cells[i] = Printable(r[at])
 		}
-		line(cells)
+		fmt.Fprintln(tabs, strings.Join(cells, "\t"))
+	}
+	if !options.NoHeader && len(rows) > 0 {
+		line(Headers(columns))
+	}
+	for _, r := range rows {
+		line(r)
 	}
 	if err := tabs.Flush(); err != nil {
 		return err

@@ -1,172 +1,76 @@
 // Package report turns what a verb found and did into one document, and the document into rows.
-// How it is printed belongs to each host CLI. It imports plan, apply and the standard library; the
-// document holds no value, nor anything that is derived from one.
+// How it is printed belongs to each host CLI. It imports the packages whose results it tells of and
+// the standard library; no document holds a value, nor anything that is derived from one, but for
+// the one of peek-in-container --reveal.
 package report
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/secretx/secretx/shared/apply"
-	"github.com/secretx/secretx/shared/endpoint"
-	"github.com/secretx/secretx/shared/plan"
 )
 
-// APIVersion is the version of the document. Fields are only ever added to it.
+// APIVersion is the version of all documents. Fields are only ever added to them.
 const APIVersion = "secretx.github.io/v1"
 
-// The kinds of documents.
-const (
-	KindDiff = "Diff"
-	KindSync = "Sync"
-)
-
-// Document is the result of diff and sync, the same for both hosts and in every format.
-type Document struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	From       Place  `json:"from"`
-	To         Place  `json:"to"`
-	// DryRun tells that sync wrote nothing because it was told so.
-	DryRun bool `json:"dryRun,omitempty"`
-	// Proven tells that values were compared and not only claims.
-	Proven  bool    `json:"proven,omitempty"`
-	Items   []Item  `json:"items"`
-	Summary Summary `json:"summary"`
+// Document is the result of a verb, the same for both hosts and in every format. As JSON it has at
+// least apiVersion and kind.
+type Document interface {
+	// Rows are those of its table, with the columns of its verb.
+	Rows() []Row
+	// Names are those of the objects that it is about, as kubectl prints and takes them: secret/NAME,
+	// swarm/NAME.
+	Names() []string
+	// Text sums it up in a line.
+	Text() string
 }
 
-// Place is one side.
-type Place struct {
-	Kind     string `json:"kind"`     // swarm or kubernetes
-	Name     string `json:"name"`     // as it was addressed
-	Identity string `json:"identity"` // the same however it is addressed
+// Column is one column of a table, and one field of a Go template.
+type Column struct {
+	Name   string // of the field: Secret. The header is SECRET.
+	Always bool   // shown although it is empty all the way down
+	Wide   bool   // shown in wide tables alone
 }
 
-// Item is one mirror.
-type Item struct {
-	Origins []string `json:"origins"` // the secrets that it is a copy of
-	Mirror  string   `json:"mirror"`  // its name at the far side; empty where it can have none
-	State   string   `json:"state"`   // what was found, before anything was written
-	Reason  string   `json:"reason,omitempty"`
-	Keys    []Key    `json:"keys"`
-	Action  string   `json:"action,omitempty"` // what sync does, or would do, about it
-	Result  string   `json:"result,omitempty"` // done, failed or interrupted; empty where nothing was tried
-	Error   string   `json:"error,omitempty"`
-}
+// Row has one text for each column.
+type Row []string
 
-// Key is one key of a mirror, by its name at the origin.
-type Key struct {
-	Name  string `json:"name"`
-	State string `json:"state"`
-}
-
-// Summary counts mirrors.
-type Summary struct {
-	Total  int            `json:"total"`
-	States map[string]int `json:"states"` // as found
-	Done   int            `json:"done"`
-	Failed int            `json:"failed"` // or interrupted
-}
-
-// OfPlan is the document of a plan that was not carried out.
-func OfPlan(kind string, p plan.Plan) Document {
-	outcomes := make([]apply.Outcome, len(p.Items))
-	for i, item := range p.Items {
-		outcomes[i].Item = item
+// Fields is the row as a Go template sees it.
+func Fields(columns []Column, row Row) map[string]string {
+	fields := make(map[string]string, len(columns))
+	for i, c := range columns {
+		fields[c.Name] = Printable(row[i])
 	}
-	return OfOutcomes(kind, p.From, p.To, outcomes)
+	return fields
 }
 
-// OfOutcomes is the document of a plan that was carried out.
-func OfOutcomes(kind string, from, to endpoint.Place, outcomes []apply.Outcome) Document {
-	d := Document{
-		APIVersion: APIVersion, Kind: kind, From: place(from), To: place(to),
-		Items: make([]Item, 0, len(outcomes)), Summary: Summary{Total: len(outcomes), States: map[string]int{}},
+// Headers is the header of a table, as a row.
+func Headers(columns []Column) Row {
+	headers := make(Row, len(columns))
+	for i, c := range columns {
+		headers[i] = strings.ToUpper(c.Name)
 	}
-	for _, o := range outcomes {
-		item := Item{
-			Origins: o.Item.Origins, Mirror: o.Item.Name, State: string(o.Item.State), Reason: o.Item.Reason,
-			Keys: make([]Key, 0, len(o.Item.Keys)), Action: string(o.Item.Action), Result: string(o.Result),
-		}
-		for _, k := range o.Item.Keys {
-			item.Keys = append(item.Keys, Key{k.Name, string(k.State)})
-		}
-		d.Summary.States[item.State]++
-		switch o.Result {
-		case apply.Done:
-			d.Summary.Done++
-		case apply.Failed, apply.Interrupted:
-			d.Summary.Failed++
-			item.Error = o.Err.Error()
-		}
-		d.Items = append(d.Items, item)
-	}
-	return d
+	return headers
 }
 
-func place(p endpoint.Place) Place { return Place{string(p.Kind), p.Name, p.Identity} }
-
-// Same tells whether all was found in sync.
-func (d Document) Same() bool { return d.Summary.States[string(plan.InSync)] == d.Summary.Total }
-
-// Row is one line of a table: one key of one mirror. Go templates of docker see these fields.
-type Row struct {
-	Secret string
-	Key    string
-	State  string
-	Mirror string
-	Action string
-	Result string
-	Detail string // why, or what went wrong
+// name is how an object that holds a secret is called across both sides.
+func name(kind, secret string) string {
+	if kind == "swarm" {
+		return "swarm/" + secret
+	}
+	return "secret/" + secret
 }
 
-// Rows gives a row for each key, and one for a mirror without keys.
-func (d Document) Rows() []Row {
-	rows := make([]Row, 0, len(d.Items))
-	for _, item := range d.Items {
-		row := Row{
-			Secret: strings.Join(item.Origins, ","), State: item.State, Mirror: item.Mirror,
-			Action: item.Action, Result: item.Result, Detail: cmp.Or(item.Error, item.Reason),
-		}
-		if len(item.Keys) == 0 {
-			rows = append(rows, row)
-		}
-		for _, k := range item.Keys {
-			row.Key, row.State = k.Name, k.State
-			rows = append(rows, row)
-			row.Detail = "" // once is enough
-		}
-	}
-	return rows
-}
-
-// Text is the line that sums it up: "3 mirrors: 1 changed, 2 in-sync" for what was only looked at,
-// "3 mirrors: 1 written, 2 in-sync" for what was worked on.
-func (d Document) Text() string {
-	counts := map[string]int{}
-	for _, item := range d.Items {
-		what := item.State
-		switch {
-		case d.Kind != KindSync || item.Action == "":
-		case d.DryRun:
-			what = "would be written"
-		case item.Result == string(apply.Done):
-			what = "written"
-		default:
-			what = item.Result
-		}
-		counts[what]++
-	}
-	text := strconv.Itoa(len(d.Items)) + " mirror"
-	if len(d.Items) != 1 {
+// sum makes "3 mirrors: 1 changed, 2 in-sync".
+func sum(n int, what string, counts map[string]int) string {
+	text := strconv.Itoa(n) + " " + what
+	if n != 1 {
 		text += "s"
 	}
-	for i, what := range slices.Sorted(maps.Keys(counts)) {
-		text += []string{": ", ", "}[min(i, 1)] + strconv.Itoa(counts[what]) + " " + what
+	for i, of := range slices.Sorted(maps.Keys(counts)) {
+		text += []string{": ", ", "}[min(i, 1)] + strconv.Itoa(counts[of]) + " " + of
 	}
 	return text
 }

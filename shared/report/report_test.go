@@ -24,7 +24,7 @@ func outcomes() []apply.Outcome {
 func TestTable(t *testing.T) {
 	d := OfOutcomes(KindSync, endpoint.Place{}, endpoint.Place{}, outcomes())
 	var b bytes.Buffer
-	if err := d.Table(&b, true); err != nil {
+	if err := Table(&b, ComparisonColumns, d.Rows(), TableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	want := `SECRET           KEY   STATE        MIRROR   ACTION        RESULT   DETAIL

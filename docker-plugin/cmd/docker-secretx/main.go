@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,10 +17,8 @@ import (
 	dockercommand "github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/debug"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"go.opentelemetry.io/otel"
 	"golang.org/x/term"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/secretx/secretx/shared/command"
 	"github.com/secretx/secretx/shared/connect"
@@ -34,6 +33,21 @@ import (
 var version = "dev"
 
 func main() {
+	about := metadata.Metadata{
+		SchemaVersion:    "0.1.0",
+		Vendor:           "The secretx authors",
+		Version:          version,
+		ShortDescription: "Secrets between Docker Swarm and Kubernetes",
+		URL:              "https://github.com/secretx/secretx",
+	}
+	// docker asks this of every plugin whenever it prints its help or completes a word, and waits:
+	// no need to make a client and the verbs for it.
+	if len(os.Args) == 2 && os.Args[1] == metadata.MetadataSubcommandName {
+		if err := json.NewEncoder(os.Stdout).Encode(about); err != nil {
+			os.Exit(command.ExitUsage)
+		}
+		return
+	}
 	// The CLI's telemetry complains about schemas on the error output otherwise.
 	otel.SetErrorHandler(debug.OTELErrorHandler)
 	dockerCLI, err := dockercommand.NewDockerCli()
@@ -41,13 +55,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(command.ExitUsage)
 	}
-	err = plugin.RunPlugin(dockerCLI, newRoot(dockerCLI), metadata.Metadata{
-		SchemaVersion:    "0.1.0",
-		Vendor:           "The secretx authors",
-		Version:          version,
-		ShortDescription: "Secrets between Docker Swarm and Kubernetes",
-		URL:              "https://github.com/secretx/secretx",
-	})
+	err = plugin.RunPlugin(dockerCLI, newRoot(dockerCLI), about)
 	os.Exit(exit(dockerCLI.Err(), err))
 }
 
@@ -67,7 +75,7 @@ func exit(w io.Writer, err error) int {
 }
 
 func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
-	config := &genericclioptions.ConfigFlags{KubeConfig: new(string), Context: new(string), Namespace: new(string)}
+	config := &kubeconfig{}
 	host := command.Host{
 		CLI:    "docker secretx",
 		Native: secret.Swarm,
@@ -75,11 +83,7 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
 		Version:  version,
 		Printer:  newPrinter,
-		Flags: func(flags *pflag.FlagSet) {
-			flags.StringVar(config.KubeConfig, "kubeconfig", "", "The kubeconfig `file`")
-			flags.StringVar(config.Context, "kube-context", "", "Kubeconfig `context`, where an endpoint names none")
-			flags.StringVarP(config.Namespace, "namespace", "n", "", "Kubernetes namespace, where an endpoint names none")
-		},
+		Flags:    config.addFlags,
 		Prepare: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithCancel(cmd.Context())
 			cmd.SetContext(ctx)
@@ -89,7 +93,7 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 	}
 	host.Open = func(address endpoint.Address, options command.OpenOptions) (endpoint.Endpoint, error) {
 		if address.Kind == secret.Kubernetes {
-			return kube.New(connect.Kubernetes(config, address), address.String(), kube.Options{}), nil
+			return kube.New(connect.Kubernetes(config.read, address), address.String(), kube.Options{}), nil
 		}
 		return swarm.New(connect.Docker(dockerCLI, address.Context), address.String(), swarm.Options{
 			NoProbe: options.NoProbe, ProbeImage: options.ProbeImage, Progress: options.Progress,

@@ -16,13 +16,18 @@ import (
 
 // printer prints as docker's lists do, by --format.
 type printer struct {
+	columns  []report.Column
 	format   string
 	template *template.Template
 }
 
-func newPrinter(flags *pflag.FlagSet) command.Printer {
-	p := &printer{}
-	flags.StringVar(&p.format, "format", "table", "Print as `table`, 'table TEMPLATE', json, yaml, or by a Go template of .Secret .Key .State .Mirror .Action .Result .Detail")
+func newPrinter(flags *pflag.FlagSet, columns []report.Column) command.Printer {
+	p := &printer{columns: columns}
+	usage := "Print as `table`, 'table TEMPLATE', json, yaml, or by a Go template of"
+	for _, c := range columns {
+		usage += " ." + c.Name
+	}
+	flags.StringVar(&p.format, "format", "table", usage)
 	return p
 }
 
@@ -40,7 +45,8 @@ func (p *printer) Check() error {
 	}
 	var err error
 	if p.template, err = templates.Parse(text); err == nil {
-		err = p.template.Execute(io.Discard, report.Row{})
+		p.template.Option("missingkey=error")
+		err = p.template.Execute(io.Discard, report.Fields(p.columns, report.Headers(p.columns)))
 	}
 	if err != nil {
 		return fmt.Errorf("--format: %w", err)
@@ -55,31 +61,22 @@ func (p *printer) Human() bool { return p.format == "" || strings.HasPrefix(p.fo
 func (p *printer) Print(out io.Writer, d report.Document) error {
 	switch {
 	case p.format == "json":
-		return d.JSON(out)
+		return report.JSON(out, d)
 	case p.format == "yaml":
-		return d.YAML(out)
+		return report.YAML(out, d)
 	case p.template == nil:
-		return d.Table(out, true)
+		return report.Table(out, p.columns, d.Rows(), report.TableOptions{})
 	}
 	tabs := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
 	rows := d.Rows()
 	if p.Human() {
-		rows = append([]report.Row{{
-			Secret: "SECRET", Key: "KEY", State: "STATE", Mirror: "MIRROR", Action: "ACTION", Result: "RESULT", Detail: "DETAIL",
-		}}, rows...)
+		rows = append([]report.Row{report.Headers(p.columns)}, rows...)
 	}
 	for _, row := range rows {
-		if err := p.template.Execute(tabs, printable(row)); err != nil {
+		if err := p.template.Execute(tabs, report.Fields(p.columns, row)); err != nil {
 			return fmt.Errorf("--format: %w", err)
 		}
 		fmt.Fprintln(tabs)
 	}
 	return tabs.Flush()
-}
-
-func printable(r report.Row) report.Row {
-	for _, text := range []*string{&r.Secret, &r.Key, &r.State, &r.Mirror, &r.Action, &r.Result, &r.Detail} {
-		*text = report.Printable(*text)
-	}
-	return r
 }

@@ -69,7 +69,7 @@ func newRoot() (*cobra.Command, error) {
 	}
 	host.Open = func(address endpoint.Address, options command.OpenOptions) (endpoint.Endpoint, error) {
 		if address.Kind == secret.Kubernetes {
-			return kube.New(connect.Kubernetes(config, address), address.String(), kube.Options{}), nil
+			return kube.New(connect.Kubernetes(kubeconfig(config), address), address.String(), kube.Options{}), nil
 		}
 		return swarm.New(connect.Docker(dockerCLI, address.Context), address.String(), swarm.Options{
 			NoProbe: options.NoProbe, ProbeImage: options.ProbeImage, Progress: options.Progress,

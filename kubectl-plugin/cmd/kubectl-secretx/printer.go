@@ -13,18 +13,18 @@ import (
 
 	"github.com/secretx/secretx/shared/command"
 	"github.com/secretx/secretx/shared/report"
-	"github.com/secretx/secretx/shared/secret"
 )
 
 // printer prints as kubectl does, by -o.
 type printer struct {
+	columns   []report.Column
 	flags     *genericclioptions.PrintFlags
 	noHeaders bool
 	other     printers.ResourcePrinter // for the formats that kubectl's own printers know
 }
 
-func newPrinter(flags *pflag.FlagSet) command.Printer {
-	p := &printer{flags: genericclioptions.NewPrintFlags("")}
+func newPrinter(flags *pflag.FlagSet, columns []report.Column) command.Printer {
+	p := &printer{columns: columns, flags: genericclioptions.NewPrintFlags("")}
 	// PrintFlags are made for commands, and a verb's flags are all that they touch of one.
 	cmd := &cobra.Command{}
 	p.flags.AddFlags(cmd)
@@ -55,13 +55,18 @@ func (p *printer) Human() bool { return p.format() == "" || p.format() == "wide"
 func (p *printer) Print(out io.Writer, d report.Document) error {
 	switch p.format() {
 	case "", "wide":
-		return d.Table(out, !p.noHeaders)
+		return report.Table(out, p.columns, d.Rows(), report.TableOptions{NoHeader: p.noHeaders, Wide: p.format() == "wide"})
 	case "json":
-		return d.JSON(out)
+		return report.JSON(out, d)
 	case "yaml":
-		return d.YAML(out)
+		return report.YAML(out, d)
 	case "name":
-		return names(out, d)
+		for _, name := range d.Names() {
+			if _, err := fmt.Fprintln(out, report.Printable(name)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	text, err := json.Marshal(d)
 	if err != nil {
@@ -72,21 +77,4 @@ func (p *printer) Print(out io.Writer, d report.Document) error {
 		return err
 	}
 	return p.other.PrintObj(object, out)
-}
-
-// names prints each mirror the way in which `kubectl secretx` takes it as a target.
-func names(out io.Writer, d report.Document) error {
-	prefix := "secret/"
-	if d.To.Kind == string(secret.Swarm) {
-		prefix = "swarm/"
-	}
-	for _, item := range d.Items {
-		if item.Mirror == "" {
-			continue
-		}
-		if _, err := fmt.Fprintln(out, prefix+report.Printable(item.Mirror)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
