@@ -33,6 +33,8 @@ type Host struct {
 	Out, Err io.Writer
 	// Terminal tells whether somebody sits there to be asked: input and error output are terminals.
 	Terminal func() bool
+	// Shown tells whether standard output is a terminal.
+	Shown func() bool
 
 	// Open gives an endpoint without connecting to it.
 	Open func(endpoint.Address, OpenOptions) (endpoint.Endpoint, error)
@@ -129,7 +131,7 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host)}
+	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			host.Flags(verb.Flags())

@@ -74,7 +74,7 @@ func OfPlan(kind string, p plan.Plan) Comparison {
 // OfOutcomes is the document of a plan that was carried out.
 func OfOutcomes(kind string, from, to endpoint.Place, outcomes []apply.Outcome) Comparison {
 	d := Comparison{
-		APIVersion: APIVersion, Kind: kind, From: place(from), To: place(to),
+		APIVersion: APIVersion, Kind: kind, From: placeOf(from), To: placeOf(to),
 		Items: make([]Item, 0, len(outcomes)), Summary: Summary{Total: len(outcomes), States: map[string]int{}},
 	}
 	for _, o := range outcomes {
@@ -98,7 +98,7 @@ func OfOutcomes(kind string, from, to endpoint.Place, outcomes []apply.Outcome) 
 	return d
 }
 
-func place(p endpoint.Place) Place { return Place{string(p.Kind), p.Name, p.Identity} }
+func placeOf(p endpoint.Place) Place { return Place{string(p.Kind), p.Name, p.Identity} }
 
 // Same tells whether all was found in sync.
 func (d Comparison) Same() bool { return d.Summary.States[string(plan.InSync)] == d.Summary.Total }

@@ -6,6 +6,7 @@ package secret
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Kind is an orchestrator.
@@ -32,6 +33,9 @@ type Secret struct {
 	// Version is the Swarm Version.Index or the Kubernetes resourceVersion: it changes with every
 	// write. A Swarm secret's content can't change while its UID stands, whatever its Version.
 	Version string
+	// Created is when the object was made, and Changed when its content last was, as far as the endpoint
+	// tells; zero where it doesn't.
+	Created, Changed time.Time
 	// Type is the Kubernetes type, empty in a Swarm.
 	Type string
 	// Immutable is the Kubernetes flag. (Swarm secrets always are.)

@@ -81,6 +81,7 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		Native: secret.Swarm,
 		In:     dockerCLI.In(), Out: dockerCLI.Out(), Err: dockerCLI.Err(),
 		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
+		Shown:    func() bool { return dockerCLI.Out().IsTerminal() },
 		Version:  version,
 		Printer:  newPrinter,
 		Flags:    config.addFlags,

@@ -49,6 +49,7 @@ func newRoot() (*cobra.Command, error) {
 		Native: secret.Kubernetes,
 		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
+		Shown:    func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
 		Version:  version,
 		Printer:  newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
