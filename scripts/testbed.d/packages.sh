@@ -16,7 +16,8 @@ ETCD_URL=${SECRETX_TESTBED_ETCD_URL:-https://github.com/etcd-io/etcd/releases/do
 missing_packages() {
 	local pair
 	for pair in ip:iproute2 iptables:iptables nsenter:util-linux setpriv:util-linux flock:util-linux \
-		curl:curl openssl:openssl tar:tar dockerd:docker.io containerd:containerd ctr:containerd runc:runc; do
+		curl:curl openssl:openssl tar:tar dockerd:docker.io containerd:containerd ctr:containerd runc:runc \
+		ssh:openssh-client sshd:openssh-server; do # ssh: for the tests of Docker contexts over it
 		have "${pair%%:*}" || echo "${pair#*:}"
 	done
 	if ! have docker; then
@@ -58,10 +59,10 @@ install_packages() {
 	find_cni
 }
 
-# apt_install: without starting the engines that come in the packages, now or
-# with the machine; they would be the machine's own.
+# apt_install: without starting the engines and the SSH server that come in the
+# packages, now or with the machine; they would be the machine's own.
 apt_install() {
-	local policy=/usr/sbin/policy-rc.d mark="from the secretx testbed" unit
+	local policy=/usr/sbin/policy-rc.d mark="from the secretx testbed" pair
 	if [[ ! -e $policy ]] || grep -q "$mark" "$policy"; then
 		# shellcheck disable=SC2064 # the path of now
 		trap "rm -f $policy" EXIT
@@ -71,8 +72,10 @@ apt_install() {
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -o DPkg::Lock::Timeout=120 update || true
 	apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
-	for unit in docker.socket docker.service containerd.service; do
-		if [[ " $* " == *" ${unit%%.*}"[.\ ]* ]] && have systemctl; then systemctl disable "$unit" || true; fi
+	have systemctl || return 0
+	for pair in docker.io:docker.socket docker.io:docker.service containerd:containerd.service \
+		openssh-server:ssh.socket openssh-server:ssh.service; do
+		[[ " $* " != *" ${pair%%:*} "* ]] || systemctl disable "${pair#*:}" || true
 	done
 }
 
