@@ -309,14 +309,14 @@ func (p *pair) compare(ctx context.Context, s sides, ask asking) (plan.Plan, err
 	if len(questions) == 0 {
 		return first, nil
 	}
-	if p.options.Proofs, err = p.prove(ctx, s, questions); err != nil {
+	if p.options.Proofs, err = prove(ctx, p.from, p.to, s, questions); err != nil {
 		return plan.Plan{}, err
 	}
 	return plan.New(s.from, s.to, p.options)
 }
 
 // prove has each side make digests of the values in question, under a nonce that is used once.
-func (p *pair) prove(ctx context.Context, s sides, questions []plan.Question) (plan.Proofs, error) {
+func prove(ctx context.Context, from, to endpoint.Reader, s sides, questions []plan.Question) (plan.Proofs, error) {
 	nonce := make([]byte, 32)
 	_, _ = rand.Read(nonce) // never fails
 	var origins, mirrors []secret.Ref
@@ -325,8 +325,8 @@ func (p *pair) prove(ctx context.Context, s sides, questions []plan.Question) (p
 	}
 	var ofOrigins, ofMirrors map[secret.Ref]secret.Digest
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { ofOrigins, err = digests(groupCtx, p.from, s.from, origins, nonce); return err })
-	group.Go(func() (err error) { ofMirrors, err = digests(groupCtx, p.to, s.to, mirrors, nonce); return err })
+	group.Go(func() (err error) { ofOrigins, err = digests(groupCtx, from, s.from, origins, nonce); return err })
+	group.Go(func() (err error) { ofMirrors, err = digests(groupCtx, to, s.to, mirrors, nonce); return err })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
