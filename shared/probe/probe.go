@@ -1,6 +1,7 @@
-// Package probe reads what a Swarm doesn't give back: it says what a job in the Swarm is told, and
-// makes values of what the job writes into its log. Running the job is package swarm's. It imports
-// secret, envelope and the standard library, and knows no Docker.
+// Package probe reads what a Swarm doesn't give back, the values of secrets and what stands in
+// containers: it says what a job in the Swarm is told, and reads what the job writes into its log. Running
+// the job is package swarm's. It imports secret, peek, envelope, inside and the standard library, and
+// knows no Docker.
 //
 // Each run has a key pair of its own that never leaves memory; what the log keeps of it can't be
 // read by anybody once the run is over. See package envelope for the promises.
@@ -45,11 +46,14 @@ type Result struct {
 	Err    error
 }
 
-// Run is one job. It is not safe for concurrent use.
-type Run struct {
+// stream is one job and what came of its log. It is not safe for concurrent use.
+type stream struct {
 	job    envelope.Job
 	reader *envelope.Reader
 }
+
+// Run is a job that reads secrets.
+type Run struct{ stream }
 
 // NewRun prepares a job that reads count secrets: their values, or, with a nonce, their digests
 // under it.
@@ -69,23 +73,23 @@ func newRun(count int, nonce []byte, key hpke.PrivateKey, id string) *Run {
 	if len(nonce) > 0 {
 		job.Mode = envelope.Digests
 	}
-	return &Run{job: job, reader: envelope.NewReader(job, key)}
+	return &Run{stream{job: job, reader: envelope.NewReader(job, key)}}
 }
 
 // ID is random, and public.
-func (r *Run) ID() string { return r.job.Run }
+func (r *stream) ID() string { return r.job.Run }
 
 // Args are the arguments of the helper; all of them may be public.
-func (r *Run) Args() []string { return r.job.Args() }
+func (r *stream) Args() []string { return r.job.Args() }
 
 // Done tells whether all results came.
-func (r *Run) Done() bool { return r.reader.Done() }
+func (r *stream) Done() bool { return r.reader.Done() }
 
 // Next is the index of the first result that is still to come.
-func (r *Run) Next() int { return r.reader.Next() }
+func (r *stream) Next() int { return r.reader.Next() }
 
 // Progress grows with each line that was taken from the log.
-func (r *Run) Progress() int { return r.reader.Lines() }
+func (r *stream) Progress() int { return r.reader.Lines() }
 
 // Read takes the job's log and hands results over in the order of their indexes, as they arrive. It
 // returns nil as soon as all came, ErrIncomplete when the log ends before, and whatever each or the

@@ -37,6 +37,7 @@ type fake struct {
 	serviceRemove  func(context.Context, string) error
 	serviceLogs    func(context.Context, string, container.LogsOptions) (io.ReadCloser, error)
 	taskList       func(context.Context) ([]swarm.Task, error)
+	containerList  func(context.Context) ([]container.Summary, error)
 	clientVersion  string
 	mu             sync.Mutex
 	made, removed  []string // names of services
@@ -87,6 +88,10 @@ func (f *fake) TaskList(ctx context.Context, _ swarm.TaskListOptions) ([]swarm.T
 	return f.taskList(ctx)
 }
 
+func (f *fake) ContainerList(ctx context.Context, _ container.ListOptions) ([]container.Summary, error) {
+	return f.containerList(ctx)
+}
+
 func (f *fake) ImageInspect(context.Context, string, ...client.ImageInspectOption) (image.InspectResponse, error) {
 	return image.InspectResponse{ID: "sha256:helper"}, nil
 }
@@ -111,6 +116,7 @@ func newFake(t *testing.T, contents map[string][]byte) *fake {
 		return all, nil
 	}
 	f.serviceList = func(context.Context) ([]swarm.Service, error) { return nil, nil }
+	f.containerList = func(context.Context) ([]container.Summary, error) { return nil, nil }
 	logs := map[string][]byte{}
 	f.serviceCreate = func(_ context.Context, s swarm.ServiceSpec) error {
 		f.mu.Lock()

@@ -22,15 +22,19 @@ import (
 // Repository is the name of the helper's image; its tag says which helper is in it.
 const Repository = "secretx/probe"
 
-// helper gives the image to run: the one of the options, or the ID of the embedded one, which it
-// loads into the engine if it isn't there.
-//
-// A Swarm pulls whatever is named by a tag, so that anybody who owned that name on Docker Hub would be
-// given the secrets. An ID is never pulled.
+// helper gives the image to run: the one of the options, or our own.
 func (e *Endpoint) helper(ctx context.Context, g *engine, op string) (string, error) {
 	if e.options.ProbeImage != "" {
 		return e.options.ProbeImage, nil
 	}
+	return e.own(ctx, g, op)
+}
+
+// own gives the ID of the embedded image, which it loads into the engine if it isn't there.
+//
+// A Swarm pulls whatever is named by a tag, so that anybody who owned that name on Docker Hub would be
+// given the secrets. An ID is never pulled.
+func (e *Endpoint) own(ctx context.Context, g *engine, op string) (string, error) {
 	unlock, err := e.lock(ctx)
 	if err != nil {
 		return "", e.fail(ctx, op, "", err)
@@ -49,8 +53,7 @@ func (e *Endpoint) helper(ctx context.Context, g *engine, op string) (string, er
 	if err != nil {
 		return "", &endpoint.Error{Op: op, Place: e.name, Reason: endpoint.ErrProbe, Cause: err}
 	}
-	digest := sha256.Sum256(executable)
-	tag := Repository + ":" + hex.EncodeToString(digest[:6])
+	tag := imageTag(executable)
 	inspect := func(ctx context.Context) (image.InspectResponse, error) { return g.api.ImageInspect(ctx, tag) }
 	found, err := again(ctx, inspect)
 	if cerrdefs.IsNotFound(err) {
@@ -71,7 +74,7 @@ func (e *Endpoint) helper(ctx context.Context, g *engine, op string) (string, er
 }
 
 func (e *Endpoint) load(ctx context.Context, g *engine, tag string, executable []byte) error {
-	archive, err := imageArchive(tag, g.architecture, executable)
+	_, archive, err := imageArchive(tag, g.architecture, executable)
 	if err != nil {
 		return err
 	}
@@ -83,6 +86,36 @@ func (e *Endpoint) load(ctx context.Context, g *engine, tag string, executable [
 		defer response.Body.Close()
 		return struct{}{}, loaded(response.Body)
 	})
+	return err
+}
+
+func imageTag(executable []byte) string {
+	digest := sha256.Sum256(executable)
+	return Repository + ":" + hex.EncodeToString(digest[:6])
+}
+
+// imageID is the ID of the embedded image for an architecture, on whatever node it was loaded.
+func imageID(architecture string) (string, error) {
+	executable, err := embedded.Helper(architecture)
+	if err != nil {
+		return "", err
+	}
+	id, _, err := imageArchive(imageTag(executable), architecture, executable)
+	return id, err
+}
+
+// ProbeImage writes the helper's image for an architecture, amd64 or arm64, as docker load takes it:
+// for nodes that secretx doesn't talk to, but should look at.
+func ProbeImage(w io.Writer, architecture string) error {
+	executable, err := embedded.Helper(architecture)
+	if err != nil {
+		return err
+	}
+	_, archive, err := imageArchive(imageTag(executable), architecture, executable)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(archive)
 	return err
 }
 
@@ -104,11 +137,12 @@ func loaded(messages io.Reader) error {
 }
 
 // imageArchive makes an image of nothing but the helper, as docker save would write it. The same
-// helper makes the same image, so that two runs that load it at once don't get into each other's way.
-func imageArchive(tag, architecture string, executable []byte) ([]byte, error) {
+// helper makes the same image, so that two runs that load it at once don't get into each other's way,
+// and its ID is known without an engine.
+func imageArchive(tag, architecture string, executable []byte) (id string, archive []byte, err error) {
 	var layer bytes.Buffer
 	if err := writeTar(&layer, tarFile{"secretx-probe", 0o555, executable}); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	diff := sha256.Sum256(layer.Bytes())
 	config, err := json.Marshal(map[string]any{
@@ -122,15 +156,16 @@ func imageArchive(tag, architecture string, executable []byte) ([]byte, error) {
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(diff[:])}},
 	})
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{tag}, "Layers": []string{"layer.tar"}}})
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	var archive bytes.Buffer
-	err = writeTar(&archive, tarFile{"config.json", 0o444, config}, tarFile{"layer.tar", 0o444, layer.Bytes()}, tarFile{"manifest.json", 0o444, manifest})
-	return archive.Bytes(), err
+	var out bytes.Buffer
+	err = writeTar(&out, tarFile{"config.json", 0o444, config}, tarFile{"layer.tar", 0o444, layer.Bytes()}, tarFile{"manifest.json", 0o444, manifest})
+	sum := sha256.Sum256(config)
+	return "sha256:" + hex.EncodeToString(sum[:]), out.Bytes(), err
 }
 
 type tarFile struct {

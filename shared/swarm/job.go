@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,9 @@ const (
 	lag = time.Second
 )
 
+// grace is how long a job has to end when it is told to; it has nothing to do then.
+var grace = time.Second
+
 // errGone: the job was refused because one of its secrets is gone.
 var errGone = errors.New("a secret of the job is gone")
 
@@ -57,6 +61,17 @@ func (e *Endpoint) ready(ctx context.Context, g *engine, op string) error {
 	return nil
 }
 
+// work is a job and what it is for.
+type work struct {
+	op       string
+	spec     swarm.ServiceSpec
+	progress func() int            // grows with each line that was taken from the log
+	read     func(io.Reader) error // takes the log from its start, as often as it takes
+	start    time.Duration         // how long it may take until it runs
+	silence  time.Duration         // how long it may run and write nothing
+	hint     string                // for a task that fails or doesn't even start
+}
+
 // cannot is an error of the probe as a whole.
 func (e *Endpoint) cannot(op string, cause error, hint string) error {
 	return &endpoint.Error{Op: op, Place: e.name, Reason: endpoint.ErrProbe, Cause: cause, Hint: hint}
@@ -75,10 +90,10 @@ func (e *Endpoint) spec(g *engine, image string, run *probe.Run, refs []secret.R
 			File: &swarm.SecretReferenceFileTarget{Name: probe.File(i), UID: "0", GID: "0", Mode: 0o400},
 		}
 	}
-	one, grace := uint64(1), time.Second
+	one := uint64(1)
 	labels := jobLabels(run.ID(), e.options.Timeout)
 	spec := swarm.ServiceSpec{
-		Annotations: swarm.Annotations{Name: jobName(run), Labels: labels},
+		Annotations: swarm.Annotations{Name: jobName(run.ID()), Labels: labels},
 		Mode:        swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &one}},
 		TaskTemplate: swarm.TaskSpec{
 			ContainerSpec: &swarm.ContainerSpec{
@@ -97,7 +112,7 @@ func (e *Endpoint) spec(g *engine, image string, run *probe.Run, refs []secret.R
 }
 
 // jobName can't be foreseen, and tells what the job is.
-func jobName(run *probe.Run) string { return "secretx-probe-" + strings.ToLower(run.ID()) }
+func jobName(run string) string { return "secretx-probe-" + strings.ToLower(run) }
 
 // logDriver names one that can be read, whatever the engine's default is, and not that one: an
 // engine adds its default options to those of a job with the same driver, and a small max-size or
@@ -110,24 +125,47 @@ func logDriver(standard string) *swarm.Driver {
 	return &swarm.Driver{Name: name, Options: map[string]string{"max-size": "100g", "max-file": "1", "compress": "false", "mode": "blocking"}}
 }
 
-// job runs one probe and hands its results over. Whatever happens, it leaves no job behind, unless
+// job runs one probe and reads its log. Whatever happens, it leaves no job behind, unless
 // the engine is slower than farewell when ctx ends and the process ends right after; then Sweep
 // finds it.
-func (e *Endpoint) job(ctx context.Context, g *engine, image, op string, run *probe.Run, refs []secret.Ref, each func(probe.Result) error) error {
-	// Making and removing the job don't end with ctx: a request that is cut off may have been done.
+func (e *Endpoint) job(ctx context.Context, g *engine, w work) error {
+	remove := func() {
+		_, _ = again(context.WithoutCancel(ctx), func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, g.api.ServiceRemove(ctx, w.spec.Name)
+		})
+	}
+	err := establish(ctx, func(ctx context.Context) error {
+		_, err := g.api.ServiceCreate(ctx, w.spec, swarm.ServiceCreateOptions{})
+		return err
+	}, remove)
+	if err != nil {
+		if text := err.Error(); strings.Contains(text, "secret not found") || strings.Contains(text, "secrets not found") {
+			return errGone
+		}
+		failure := e.fail(ctx, w.op, "", err)
+		if ctx.Err() == nil && !errors.Is(failure, endpoint.ErrUnreachable) {
+			failure.Reason = endpoint.ErrProbe
+		}
+		return failure
+	}
+	err = e.follow(ctx, g, w)
+	if ctx.Err() != nil {
+		atMost(farewell, remove)
+	} else {
+		remove()
+	}
+	return err
+}
+
+// establish makes something that has to be removed in the end. When it fails, nothing is left behind:
+// making and removing don't end with ctx, because a request that is cut off may have been done.
+func establish(ctx context.Context, create func(context.Context) error, remove func()) error {
 	detached := context.WithoutCancel(ctx)
 	made := make(chan error, 1)
 	go func() {
-		_, err := once(detached, func(ctx context.Context) (swarm.ServiceCreateResponse, error) {
-			return g.api.ServiceCreate(ctx, e.spec(g, image, run, refs), swarm.ServiceCreateOptions{})
-		})
+		_, err := once(detached, func(ctx context.Context) (struct{}, error) { return struct{}{}, create(ctx) })
 		made <- err
 	}()
-	remove := func() {
-		_, _ = again(detached, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, g.api.ServiceRemove(ctx, jobName(run))
-		})
-	}
 	select {
 	case <-ctx.Done():
 		atMost(farewell, func() {
@@ -135,30 +173,13 @@ func (e *Endpoint) job(ctx context.Context, g *engine, image, op string, run *pr
 				remove()
 			}
 		})
-		return e.fail(ctx, op, "", ctx.Err())
+		return ctx.Err()
 	case err := <-made:
-		if err == nil {
-			break
-		}
-		if doubtful(err) {
+		if err != nil && doubtful(err) {
 			atMost(farewell, remove)
 		}
-		if text := err.Error(); strings.Contains(text, "secret not found") || strings.Contains(text, "secrets not found") {
-			return errGone
-		}
-		failure := e.fail(ctx, op, "", err)
-		if !errors.Is(failure, endpoint.ErrUnreachable) {
-			failure.Reason = endpoint.ErrProbe
-		}
-		return failure
+		return err
 	}
-	err := e.follow(ctx, g, op, run, each)
-	if ctx.Err() != nil {
-		atMost(farewell, remove)
-	} else {
-		remove()
-	}
-	return err
 }
 
 // atMost waits for do, but not longer than d; do goes on.
@@ -175,13 +196,13 @@ func atMost(d time.Duration, do func()) {
 }
 
 // follow reads the log of a job while it watches its task.
-func (e *Endpoint) follow(ctx context.Context, g *engine, op string, run *probe.Run, each func(probe.Result) error) error {
+func (e *Endpoint) follow(ctx context.Context, g *engine, w work) error {
 	limited, cancel := context.WithTimeout(ctx, e.options.Timeout)
-	log := &logReader{api: g.api, service: jobName(run), run: run}
+	log := &logReader{api: g.api, work: w}
 	read := make(chan error, 1)
 	var reader sync.WaitGroup
-	reader.Go(func() { read <- log.read(limited, each) })
-	defer reader.Wait() // each is not called any more
+	reader.Go(func() { read <- log.read(limited) })
+	defer reader.Wait() // nothing is handed over any more
 	defer cancel()
 
 	began := time.Now()
@@ -196,18 +217,18 @@ func (e *Endpoint) follow(ctx context.Context, g *engine, op string, run *probe.
 			case errors.Is(err, errStopped):
 				return err
 			case ctx.Err() != nil:
-				return e.fail(ctx, op, "", err)
+				return e.fail(ctx, w.op, "", err)
 			case limited.Err() != nil:
-				return e.cannot(op, fmt.Errorf("not all came within %s", e.options.Timeout), "")
+				return e.cannot(w.op, fmt.Errorf("not all came within %s", e.options.Timeout), "")
 			}
-			if failed := e.judge(ctx, g, op, run, log, began); failed != nil {
+			if failed := e.judge(ctx, g, w, log, began); failed != nil {
 				return failed // says more than that the log ended
 			}
-			return e.cannot(op, errors.New(oneLine(err.Error())), e.imageHint())
+			return e.cannot(w.op, errors.New(oneLine(err.Error())), w.hint)
 		case <-ctx.Done():
-			return e.fail(ctx, op, "", ctx.Err())
+			return e.fail(ctx, w.op, "", ctx.Err())
 		case <-ticker.C:
-			if err := e.judge(limited, g, op, run, log, began); err != nil {
+			if err := e.judge(limited, g, w, log, began); err != nil {
 				return err
 			}
 		}
@@ -215,16 +236,16 @@ func (e *Endpoint) follow(ctx context.Context, g *engine, op string, run *probe.
 }
 
 // judge looks at the task and tells why nothing more is to be expected of it; nil: it is.
-func (e *Endpoint) judge(ctx context.Context, g *engine, op string, run *probe.Run, log *logReader, began time.Time) error {
+func (e *Endpoint) judge(ctx context.Context, g *engine, w work, log *logReader, began time.Time) error {
 	tasks, err := once(ctx, func(ctx context.Context) ([]swarm.Task, error) {
-		return g.api.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", jobName(run)))})
+		return g.api.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", w.spec.Name))})
 	})
 	if cerrdefs.IsNotFound(err) {
-		return e.cannot(op, errors.New("somebody removed the job"), "")
+		return e.cannot(w.op, errors.New("somebody removed the job"), "")
 	}
 	if err != nil || len(tasks) == 0 {
-		if time.Since(began) > e.options.StartTimeout {
-			return e.cannot(op, errors.New("the job has no task"), "")
+		if time.Since(began) > w.start {
+			return e.cannot(w.op, errors.New("the job has no task"), "")
 		}
 		return nil // the next glance may tell
 	}
@@ -247,21 +268,21 @@ func (e *Endpoint) judge(ctx context.Context, g *engine, op string, run *probe.R
 		}
 		return nil
 	case swarm.TaskStateRunning:
-		if log.waits() > silence {
-			return e.cannot(op, fmt.Errorf("the job runs, but for %s its log has had nothing to say", silence), "See docker service logs and the engine's log.")
+		if log.waits() > w.silence {
+			return e.cannot(w.op, fmt.Errorf("the job runs, but for %s its log has had nothing to say", w.silence), "See docker service logs and the engine's log.")
 		}
 		return nil
 	case swarm.TaskStateFailed:
 		if status.ContainerStatus != nil && strings.HasPrefix(what, "task: non-zero exit") {
 			what = probe.ExitText(status.ContainerStatus.ExitCode)
 		}
-		return e.cannot(op, errors.New(what), e.imageHint())
+		return e.cannot(w.op, errors.New(what), w.hint)
 	case swarm.TaskStateRejected, swarm.TaskStateShutdown, swarm.TaskStateOrphaned, swarm.TaskStateRemove:
-		return e.cannot(op, fmt.Errorf("its task was %s: %s", status.State, what), e.imageHint())
+		return e.cannot(w.op, fmt.Errorf("its task was %s: %s", status.State, what), w.hint)
 	}
 	waited := time.Since(began)
-	if status.Err != "" && status.State == swarm.TaskStatePending && waited > hopeless || waited > e.options.StartTimeout {
-		return e.cannot(op, fmt.Errorf("its task didn't start within %s, it is %s: %s", waited.Round(time.Second), status.State, what), "See docker node ls.")
+	if status.Err != "" && status.State == swarm.TaskStatePending && waited > hopeless || waited > w.start {
+		return e.cannot(w.op, fmt.Errorf("its task didn't start within %s, it is %s: %s", waited.Round(time.Second), status.State, what), "See docker node ls.")
 	}
 	return nil
 }

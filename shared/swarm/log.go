@@ -20,8 +20,7 @@ import (
 // looks after it with the rest.
 type logReader struct {
 	api      client.APIClient
-	service  string
-	run      *probe.Run
+	work     work
 	finished atomic.Bool  // the task has written all that it will
 	since    atomic.Int64 // when the current wait for the log began, 0 while there is none
 
@@ -32,10 +31,10 @@ type logReader struct {
 // attempts is how often the whole log of a finished task is read without anything new in it.
 const attempts = 3
 
-func (l *logReader) read(ctx context.Context, each func(probe.Result) error) error {
+func (l *logReader) read(ctx context.Context) error {
 	for try := 0; ; try++ {
-		progress, finished := l.run.Progress(), l.finished.Load()
-		err := l.stream(ctx, !finished, each)
+		progress, finished := l.work.progress(), l.finished.Load()
+		err := l.stream(ctx, !finished)
 		var broken *brokenLog
 		switch {
 		case err == nil, ctx.Err() != nil:
@@ -43,7 +42,7 @@ func (l *logReader) read(ctx context.Context, each func(probe.Result) error) err
 		case !errors.Is(err, probe.ErrIncomplete) && !errors.As(err, &broken):
 			return err
 		}
-		if l.run.Progress() > progress || !finished {
+		if l.work.progress() > progress || !finished {
 			try = 0
 		}
 		if try >= attempts {
@@ -61,7 +60,7 @@ type brokenLog struct{ error }
 func (b *brokenLog) Unwrap() error { return b.error }
 
 // stream reads the log once, from its start.
-func (l *logReader) stream(ctx context.Context, follow bool, each func(probe.Result) error) error {
+func (l *logReader) stream(ctx context.Context, follow bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l.mu.Lock()
@@ -69,12 +68,12 @@ func (l *logReader) stream(ctx context.Context, follow bool, each func(probe.Res
 	l.mu.Unlock()
 	l.since.Store(time.Now().UnixNano())
 	defer l.since.Store(0)
-	body, err := l.api.ServiceLogs(ctx, l.service, container.LogsOptions{ShowStdout: true, Follow: follow})
+	body, err := l.api.ServiceLogs(ctx, l.work.spec.Name, container.LogsOptions{ShowStdout: true, Follow: follow})
 	if err != nil {
 		return &brokenLog{err}
 	}
 	defer body.Close()
-	return l.run.Read(&demux{in: &waiting{in: body, since: &l.since}}, each)
+	return l.work.read(&demux{in: &waiting{in: body, since: &l.since}})
 }
 
 // waits is how long the log has been waited for by now; 0 while what came is being worked on.

@@ -1,9 +1,9 @@
 // Package swarm is the endpoint for the secrets of a Docker Swarm. It alone imports
 // docker/docker, so that the move to another client is one folder; of ours it imports secret,
-// endpoint and probe.
+// endpoint, probe, peek and consumers.
 //
-// Names, labels and versions come from the API. Values don't: they are read by a probe, a job in
-// the Swarm itself (see package probe).
+// Names, labels, versions and references come from the API. Values don't, nor what stands in
+// containers: they are read by a probe, a job in the Swarm itself (see package probe and Explain).
 package swarm
 
 import (
@@ -126,13 +126,7 @@ func (e *Endpoint) look(ctx context.Context, api client.APIClient) (*engine, err
 	}
 	g := &engine{
 		api: api, node: info.Swarm.NodeID, system: info.OSType,
-		architecture: info.Architecture, logDriver: info.LoggingDriver, seen: time.Now(),
-	}
-	switch info.Architecture {
-	case "x86_64":
-		g.architecture = "amd64"
-	case "aarch64":
-		g.architecture = "arm64"
+		architecture: architecture(info.Architecture), logDriver: info.LoggingDriver, seen: time.Now(),
 	}
 	if g.clock, err = time.Parse(time.RFC3339Nano, info.SystemTime); err != nil {
 		g.clock = g.seen
@@ -154,6 +148,17 @@ func (e *Endpoint) look(ctx context.Context, api client.APIClient) (*engine, err
 		hint = "Its node is in the state " + string(info.Swarm.LocalNodeState) + ": see docker info."
 	}
 	return nil, &endpoint.Error{Op: op, Place: e.name, Reason: endpoint.ErrNotManager, Cause: cause, Hint: hint}
+}
+
+// architecture is what Go calls what an engine calls its machine.
+func architecture(machine string) string {
+	switch machine {
+	case "x86_64":
+		return "amd64"
+	case "aarch64":
+		return "arm64"
+	}
+	return machine
 }
 
 // Place implements endpoint.Reader.

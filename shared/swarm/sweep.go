@@ -7,6 +7,7 @@ import (
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
@@ -25,8 +26,8 @@ const (
 // clocks of the managers differ.
 const slack = 5 * time.Minute
 
-// Sweep removes the jobs of runs that ended without removing them, kill -9 for example. It is one
-// call when there are none.
+// Sweep removes the jobs, and the helpers on the connected engine, of runs that ended without removing
+// them, kill -9 for example. It is two calls when there are none.
 //
 // A job goes when the process that made it was on this machine and is no more, or when it is older
 // than its run can possibly be. Its age is the difference between two readings of the managers' clocks,
@@ -43,7 +44,7 @@ func (e *Endpoint) Sweep(ctx context.Context) error {
 	if err != nil {
 		return e.fail(ctx, "list probes", "", err)
 	}
-	var failures []error
+	failures := []error{e.sweepHelpers(ctx, g)}
 	for _, s := range services {
 		if !abandoned(s.Spec.Labels, g.now().Sub(s.CreatedAt), alive) {
 			continue
@@ -53,6 +54,29 @@ func (e *Endpoint) Sweep(ctx context.Context) error {
 		})
 		if err != nil && !cerrdefs.IsNotFound(err) {
 			failures = append(failures, e.fail(ctx, "remove probe", s.Spec.Name, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// sweepHelpers does it for containers that no service has.
+func (e *Endpoint) sweepHelpers(ctx context.Context, g *engine) error {
+	found, err := again(ctx, func(ctx context.Context) ([]container.Summary, error) {
+		return g.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", ProbeLabel))})
+	})
+	if err != nil {
+		return e.fail(ctx, "list probes", "", err)
+	}
+	var failures []error
+	for _, c := range found {
+		if c.Labels[taskLabel] != "" || !abandoned(c.Labels, g.now().Sub(time.Unix(c.Created, 0)), alive) {
+			continue
+		}
+		_, err := again(ctx, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, g.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
+		})
+		if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) {
+			failures = append(failures, e.fail(ctx, "remove probe", c.ID, err))
 		}
 	}
 	return errors.Join(failures...)

@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 
@@ -155,7 +156,13 @@ func (e *Endpoint) batch(ctx context.Context, g *engine, image, op string, refs 
 			fail(e.fail(ctx, op, "", err))
 			return
 		}
-		err = e.job(ctx, g, image, op, run, refs, func(r probe.Result) error { return hand(refs[r.Index], r) })
+		err = e.job(ctx, g, work{
+			op: op, spec: e.spec(g, image, run, refs), progress: run.Progress,
+			read: func(log io.Reader) error {
+				return run.Read(log, func(r probe.Result) error { return hand(refs[r.Index], r) })
+			},
+			start: e.options.StartTimeout, silence: silence, hint: e.imageHint(),
+		})
 		if err == nil || errors.Is(err, errStopped) {
 			return
 		}

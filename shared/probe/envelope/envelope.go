@@ -7,8 +7,8 @@
 //
 // # Stream
 //
-// The probe sends records, one for each secret in the order of their indexes, then the record end,
-// then zeros:
+// The probe sends records, one for each secret, or for each container that it looks into, in the
+// order of their indexes, then the record end, then zeros:
 //
 //	kind 1 byte | index 4 bytes | length 4 bytes | body
 //
@@ -16,13 +16,13 @@
 // sealed with one HPKE context (RFC 9180; MLKEM768X25519, HKDF-SHA256, AES-256-GCM), so that what
 // a log keeps can't be read later either. Each sealed frame is one line:
 //
-//	secretx-probe/1 RUN SEQUENCE BASE64
+//	secretx-probe/2 RUN SEQUENCE BASE64
 //
 // Line 0 carries the encapsulated key instead of a frame.
 //
 // # What can't go wrong unseen
 //
-// RUN, mode, number of secrets and nonce are the context's info; RUN and SEQUENCE are each frame's
+// RUN, mode, number of records, nonce and request are the context's info; RUN and SEQUENCE are each frame's
 // associated data, and the context counts its frames itself: a line of another run or mode, out of
 // order, cut short or changed in any bit doesn't open. The index stands inside, so that a value can
 // only arrive as what it was read as. The record end says that all came; without it the stream is
@@ -36,7 +36,8 @@
 // Frames all have the same length, and their number is rounded up by Padmé (Nikitin et al., "Reducing
 // Metadata Leakage from Encrypted Files", 2019), which costs at most 12 %: whoever may read service logs learns
 // how much there was in all, within that, and in steps of FrameSize bytes at least. He learns nothing of a
-// single value's length, unless it was read alone and is longer than a frame.
+// single value's length, unless it was read alone and is longer than a frame. Where digests are asked for, of
+// secrets or of what stands in containers, nothing in the stream is as long as a value.
 package envelope
 
 import (
@@ -49,16 +50,23 @@ import (
 
 // Version is that of the protocol. Either end refuses another one, as the probe's image may be
 // older or newer than secretx.
-const Version = "1"
+const Version = "2"
 
 // FrameSize is the number of bytes of the stream in each line. Docker cuts lines at 16 KiB.
 const FrameSize = 12000
 
-// MaxBody bounds the body of a record, far above what a Swarm takes: 511,999 bytes.
-const MaxBody = 1 << 20
+// MaxBody bounds the body of a record, far above what a Swarm takes: 511,999 bytes. MaxLook bounds
+// it where it tells of a whole container.
+const (
+	MaxBody = 1 << 20
+	MaxLook = 16 << 20
+)
 
-// MaxCount bounds the secrets of one job.
+// MaxCount bounds the records of one job.
 const MaxCount = 1 << 16
+
+// MaxRequest bounds the request of a job. The kernel takes up to 2 MiB of arguments, a Swarm less.
+const MaxRequest = 512 << 10
 
 // Mode is what a job answers with.
 type Mode string
@@ -67,6 +75,7 @@ type Mode string
 const (
 	Values  Mode = "values"  // the bytes
 	Digests Mode = "digests" // HMAC-SHA-256 of the bytes under the job's nonce
+	Look    Mode = "look"    // what stands in containers, as the request asks; digests as above
 )
 
 // Kind is what a record holds.
@@ -74,7 +83,7 @@ type Kind byte
 
 // The kinds of records.
 const (
-	Body       Kind = 1 // the value or its digest
+	Body       Kind = 1 // the value, its digest, or what stands in a container
 	Unreadable Kind = 2 // the file could not be read
 	TooLong    Kind = 3 // the file is longer than MaxBody
 	end        Kind = 4 // all records came
@@ -104,17 +113,27 @@ const (
 type Job struct {
 	Run   string // tells this job's lines from all others; random
 	Mode  Mode
-	Count int    // number of secrets
+	Count int    // number of records
 	Key   []byte // public half of the reader's key
 	Nonce []byte // of the digests; empty for values
+	// Request says what to look at; empty in other modes. Package inside makes it.
+	Request []byte
 }
 
-// Args is the job as the arguments of the probe.
+// maxArg is how long an argument gets: Linux takes 128 KiB.
+const maxArg = 64 << 10
+
+// Args is the job as the arguments of the probe; the request is spread over as many as it takes.
 func (j Job) Args() []string {
-	return []string{
+	args := []string{
 		Version, j.Run, string(j.Mode), strconv.Itoa(j.Count),
 		base64.RawURLEncoding.EncodeToString(j.Key), base64.RawURLEncoding.EncodeToString(j.Nonce),
 	}
+	for request := base64.RawURLEncoding.EncodeToString(j.Request); request != ""; {
+		n := min(len(request), maxArg)
+		args, request = append(args, request[:n]), request[n:]
+	}
+	return args
 }
 
 // Errors of ParseArgs.
@@ -129,14 +148,15 @@ func ParseArgs(args []string) (Job, error) {
 	if len(args) > 0 && args[0] != Version {
 		return Job{}, ErrVersion
 	}
-	if len(args) != 6 {
+	if len(args) < 6 || len(args) > 6 && Mode(args[2]) != Look {
 		return Job{}, ErrArgs
 	}
 	count, badCount := strconv.Atoi(args[3])
 	key, badKey := base64.RawURLEncoding.DecodeString(args[4])
 	nonce, badNonce := base64.RawURLEncoding.DecodeString(args[5])
-	j := Job{Run: args[1], Mode: Mode(args[2]), Count: count, Key: key, Nonce: nonce}
-	if badCount != nil || badKey != nil || badNonce != nil || !j.valid() {
+	request, badRequest := base64.RawURLEncoding.DecodeString(strings.Join(args[6:], ""))
+	j := Job{Run: args[1], Mode: Mode(args[2]), Count: count, Key: key, Nonce: nonce, Request: request}
+	if badCount != nil || badKey != nil || badNonce != nil || badRequest != nil || !j.valid() {
 		return Job{}, ErrArgs
 	}
 	return j, nil
@@ -145,13 +165,24 @@ func ParseArgs(args []string) (Job, error) {
 func (j Job) valid() bool {
 	return j.Run != "" && !strings.ContainsAny(j.Run, " \n") &&
 		j.Count > 0 && j.Count <= MaxCount &&
-		(j.Mode == Values && len(j.Nonce) == 0 || j.Mode == Digests && len(j.Nonce) > 0)
+		(len(j.Nonce) > 0) == (j.Mode != Values) &&
+		(len(j.Request) > 0) == (j.Mode == Look) && len(j.Request) <= MaxRequest &&
+		(j.Mode == Values || j.Mode == Digests || j.Mode == Look)
+}
+
+// maxBody bounds what a record says.
+func (j Job) maxBody() int64 {
+	if j.Mode == Look {
+		return MaxLook
+	}
+	return MaxBody
 }
 
 // info binds the HPKE context to the job. The key need not be in it: HPKE has it already.
 func (j Job) info() []byte {
 	return []byte(strings.Join([]string{
-		magic, j.Run, string(j.Mode), strconv.Itoa(j.Count), base64.RawURLEncoding.EncodeToString(j.Nonce),
+		magic, j.Run, string(j.Mode), strconv.Itoa(j.Count),
+		base64.RawURLEncoding.EncodeToString(j.Nonce), base64.RawURLEncoding.EncodeToString(j.Request),
 	}, " "))
 }
 

@@ -382,7 +382,14 @@ func TestArgs(t *testing.T) {
 	for _, job := range []Job{
 		testJob(t, 1),
 		{Run: "R", Mode: Digests, Count: MaxCount, Key: []byte{1, 2}, Nonce: []byte{0, 255}},
+		{Run: "R", Mode: Look, Count: 1, Key: []byte{1, 2}, Nonce: []byte{1}, Request: []byte("{}")},
+		{Run: "R", Mode: Look, Count: 1, Key: []byte{1, 2}, Nonce: []byte{1}, Request: bytes.Repeat([]byte("r"), MaxRequest)},
 	} {
+		for _, arg := range job.Args() {
+			if len(arg) > maxArg {
+				t.Errorf("an argument has %d bytes", len(arg))
+			}
+		}
 		got, err := ParseArgs(job.Args())
 		if err != nil {
 			t.Fatal(err)
@@ -390,11 +397,15 @@ func TestArgs(t *testing.T) {
 		if len(got.Nonce) == 0 {
 			got.Nonce = nil
 		}
+		if len(got.Request) == 0 {
+			got.Request = nil
+		}
 		if !reflect.DeepEqual(got, job) {
 			t.Errorf("%+v became %+v", job, got)
 		}
 	}
 	good := testJob(t, 2).Args()
+	look := Job{Run: "R", Mode: Look, Count: 1, Key: []byte{1}, Nonce: []byte{1}, Request: []byte("{}")}.Args()
 	changed := func(i int, to string) []string {
 		args := append([]string{}, good...)
 		args[i] = to
@@ -404,21 +415,25 @@ func TestArgs(t *testing.T) {
 		args []string
 		want error
 	}{
-		"none":          {nil, ErrArgs},
-		"too few":       {good[:5], ErrArgs},
-		"too many":      {append(append([]string{}, good...), ""), ErrArgs},
-		"version":       {changed(0, "2"), ErrVersion},
-		"longer, newer": {append([]string{"2", "x"}, good...), ErrVersion},
-		"run":           {changed(1, ""), ErrArgs},
-		"run, blank":    {changed(1, "a b"), ErrArgs},
-		"mode":          {changed(2, "clear"), ErrArgs},
-		"no nonce":      {changed(2, string(Digests)), ErrArgs},
-		"nonce":         {changed(5, "AA"), ErrArgs},
-		"count":         {changed(3, "x"), ErrArgs},
-		"count 0":       {changed(3, "0"), ErrArgs},
-		"count -1":      {changed(3, "-1"), ErrArgs},
-		"too much":      {changed(3, strconv.Itoa(MaxCount+1)), ErrArgs},
-		"key":           {changed(4, "!"), ErrArgs},
+		"none":           {nil, ErrArgs},
+		"too few":        {good[:5], ErrArgs},
+		"too many":       {append(append([]string{}, good...), ""), ErrArgs},
+		"version":        {changed(0, "1"), ErrVersion},
+		"longer, newer":  {append([]string{"3", "x"}, good...), ErrVersion},
+		"run":            {changed(1, ""), ErrArgs},
+		"run, blank":     {changed(1, "a b"), ErrArgs},
+		"mode":           {changed(2, "clear"), ErrArgs},
+		"no nonce":       {changed(2, string(Digests)), ErrArgs},
+		"nonce":          {changed(5, "AA"), ErrArgs},
+		"count":          {changed(3, "x"), ErrArgs},
+		"count 0":        {changed(3, "0"), ErrArgs},
+		"count -1":       {changed(3, "-1"), ErrArgs},
+		"too much":       {changed(3, strconv.Itoa(MaxCount+1)), ErrArgs},
+		"key":            {changed(4, "!"), ErrArgs},
+		"no request":     {look[:6], ErrArgs},
+		"request":        {append(append([]string{}, look...), "!"), ErrArgs},
+		"no nonce, look": {append(append([]string{}, changed(2, string(Look))...), "AAAA"), ErrArgs},
+		"long request":   {Job{Run: "R", Mode: Look, Count: 1, Key: []byte{1}, Nonce: []byte{1}, Request: make([]byte, MaxRequest+1)}.Args(), ErrArgs},
 	} {
 		if _, err := ParseArgs(c.args); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)

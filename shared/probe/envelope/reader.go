@@ -19,7 +19,7 @@ var (
 	ErrDamaged = errors.New("the log was changed on its way")
 )
 
-// Record is the answer for one secret.
+// Record is the answer for one secret or container.
 type Record struct {
 	Index int
 	Kind  Kind   // Body, Unreadable or TooLong
@@ -155,7 +155,7 @@ func (r *Reader) take(stream []byte, each func(Record) error) error {
 func (r *Reader) begin() error {
 	kind, index, length := Kind(r.header[0]), getUint32(r.header[1:]), getUint32(r.header[5:])
 	switch {
-	case index != int64(r.index) || length > MaxBody:
+	case index != int64(r.index) || length > r.job.maxBody():
 		return ErrDamaged
 	case kind == end && r.index == r.job.Count && length == 0:
 		r.done = true

@@ -33,7 +33,7 @@ func NewWriter(out io.Writer, job Job) (*Writer, error) {
 	return w, w.err
 }
 
-// Record answers for one secret. The caller goes through the indexes in order and leaves none out;
+// Record answers for one secret or container. The caller goes through the indexes in order and leaves none out;
 // the body is empty unless the kind is Body.
 func (w *Writer) Record(index int, kind Kind, body []byte) error {
 	var header [headerSize]byte

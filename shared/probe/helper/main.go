@@ -1,6 +1,7 @@
 // Command helper is the probe: the program inside the job that reads secrets where a Swarm shows
-// them, in the container of a task, and answers sealed. It is started by secretx alone; what it is
-// told stands in its arguments and is public, what it answers is said in package envelope.
+// them, in the container of a task, or that looks into other containers through their processes,
+// and answers sealed. It is started by secretx alone; what it is
+// told stands in its arguments and is public, what it answers is said in packages envelope and inside.
 //
 // It ends with one of the exit codes of package envelope and never says anything about a value in
 // the clear, not even its length.
@@ -34,6 +35,9 @@ func run(args []string, directory string, out io.Writer) int {
 		return envelope.ExitArgs
 	case err != nil:
 		return envelope.ExitWrite
+	}
+	if job.Mode == envelope.Look {
+		return look(job, w)
 	}
 	buffer := make([]byte, envelope.MaxBody+1) // the same for all, so that few copies of a value come to be
 	for i := range job.Count {
