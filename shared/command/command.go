@@ -45,6 +45,8 @@ type Host struct {
 	// Prepare runs before each verb; its cancel ends the verb in the way in which the host passes
 	// signals on.
 	Prepare func(*cobra.Command, []string) error
+	// Ago says how long ago something was, in the host's words.
+	Ago func(time.Time) string
 	// Version is printed by the verb version.
 	Version string
 }
@@ -131,7 +133,7 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host)}
+	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			host.Flags(verb.Flags())

@@ -136,7 +136,7 @@ func (c *comparison) compareOurs(item *Item, t mapping.Target) {
 		}
 		probed = probed || v.probed && v.state == InSync && c.claim(existing, k) == Unknown
 		item.Keys = append(item.Keys, KeyState{k.Origin.Key, v.state})
-		item.State = worse(item.State, v.state)
+		item.State = Worse(item.State, v.state)
 	}
 	kept := c.extras(item, t)
 	if item.State == Unknown {
@@ -158,7 +158,7 @@ func (c *comparison) compareOurs(item *Item, t mapping.Target) {
 	c.keep(item, kept)
 	different := existing.Type != t.Type || existing.Immutable != t.Immutable
 	if different {
-		item.State = worse(item.State, Drifted)
+		item.State = Worse(item.State, Drifted)
 		item.Reason = "its type or its immutable flag is not the origin's"
 	}
 	switch {
@@ -310,15 +310,15 @@ func (c *comparison) extras(item *Item, t mapping.Target) (kept []secret.Part) {
 		switch {
 		case !marked: // nobody of ours wrote it
 			item.Keys = append(item.Keys, KeyState{have.Name, Drifted})
-			item.State = worse(item.State, Drifted)
+			item.State = Worse(item.State, Drifted)
 		case c.origins[origin]: // it is just not selected
 			kept = append(kept, part)
 		case c.options.Prune || c.from.Place.Kind == secret.Kubernetes && c.sameSecret(t, part):
 			item.Keys = append(item.Keys, KeyState{have.Name, Orphan})
-			item.State = worse(item.State, Changed)
+			item.State = Worse(item.State, Changed)
 		default:
 			item.Keys = append(item.Keys, KeyState{have.Name, Orphan})
-			item.State, item.Reason = worse(item.State, Orphan), "the origin of a key is gone: --prune would remove it"
+			item.State, item.Reason = Worse(item.State, Orphan), "the origin of a key is gone: --prune would remove it"
 			kept = append(kept, part)
 		}
 	}

@@ -36,7 +36,7 @@ func Mirrors(from, to Side, options Options) Plan {
 			// What gathers several secrets, or one under another name, has a type of its own.
 			o, same := byName[s.Name]
 			if same && from.Place.Kind == secret.Kubernetes && slices.Equal(item.Origins, []string{s.Name}) && (o.Type != s.Type || o.Immutable != s.Immutable) {
-				item.State, item.Reason = worse(item.State, Drifted), "its type or its immutable flag is not the origin's"
+				item.State, item.Reason = Worse(item.State, Drifted), "its type or its immutable flag is not the origin's"
 			}
 		}
 		p.Items = append(p.Items, item)
@@ -66,20 +66,20 @@ func (c *comparison) mirror(s *secret.Secret, keys map[[2]string]mapping.OriginK
 			item.Questions = append(item.Questions, *v.question)
 		}
 		item.Keys = append(item.Keys, KeyState{k.Key, v.state})
-		item.State = worse(item.State, v.state)
+		item.State = Worse(item.State, v.state)
 	}
 	switch {
 	case gone > 0 && gone == len(s.Mark.Parts):
 		item.State, item.Reason = Orphan, "its origin is gone"
 	case gone > 0:
-		item.State, item.Reason = worse(item.State, Changed), "the origin of a key is gone"
+		item.State, item.Reason = Worse(item.State, Changed), "the origin of a key is gone"
 	case item.State == Unknown:
 		item.Reason = c.unknownReason()
 	}
 	for _, have := range s.Keys {
 		if _, marked := s.Mark.Part(have.Name); !marked && c.to.Place.Kind == secret.Kubernetes {
 			item.Keys = append(item.Keys, KeyState{have.Name, Drifted})
-			item.State = worse(item.State, Drifted)
+			item.State = Worse(item.State, Drifted)
 		}
 	}
 	return item
@@ -92,7 +92,7 @@ func lacking(item *Item, origins map[string][]mapping.OriginKey) {
 			marked := slices.ContainsFunc(item.Existing.Mark.Parts, func(p secret.Part) bool { return p.Secret == name && p.OriginKey == k.SecretKey })
 			if !marked {
 				item.Keys = append(item.Keys, KeyState{k.Key, Missing})
-				item.State = worse(item.State, Changed)
+				item.State = Worse(item.State, Changed)
 			}
 		}
 	}

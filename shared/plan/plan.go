@@ -31,7 +31,8 @@ const (
 
 var order = []State{InSync, Missing, Changed, Drifted, Orphan, Unknown, Conflict, Unmappable}
 
-func worse(a, b State) State {
+// Worse gives the one of two states that is further from in-sync; the empty one is none.
+func Worse(a, b State) State {
 	if slices.Index(order, b) > slices.Index(order, a) {
 		return b
 	}

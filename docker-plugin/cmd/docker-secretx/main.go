@@ -16,6 +16,7 @@ import (
 	"github.com/docker/cli/cli-plugins/plugin"
 	dockercommand "github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/debug"
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/otel"
 	"golang.org/x/term"
@@ -82,6 +83,7 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		In:     dockerCLI.In(), Out: dockerCLI.Out(), Err: dockerCLI.Err(),
 		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
 		Shown:    func() bool { return dockerCLI.Out().IsTerminal() },
+		Ago:      func(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" },
 		Version:  version,
 		Printer:  newPrinter,
 		Flags:    config.addFlags,

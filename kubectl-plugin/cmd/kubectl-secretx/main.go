@@ -5,12 +5,14 @@ package main
 import (
 	"fmt"
 	"os"
+	"time"
 
 	dockercommand "github.com/docker/cli/cli/command"
 	cliflags "github.com/docker/cli/cli/flags"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/secretx/secretx/shared/command"
@@ -42,7 +44,8 @@ func newRoot() (*cobra.Command, error) {
 		return nil, err
 	}
 	config := genericclioptions.NewConfigFlags(false)
-	docker := cliflags.NewClientOptions()
+	docker, dockerFlags := cliflags.NewClientOptions(), pflag.NewFlagSet("docker", pflag.ContinueOnError)
+	docker.InstallFlags(dockerFlags) // what the environment says of TLS becomes their defaults
 	var dockerHost string
 	host := command.Host{
 		CLI:    "kubectl secretx",
@@ -50,6 +53,7 @@ func newRoot() (*cobra.Command, error) {
 		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
 		Shown:    func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
+		Ago:      func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
 		Version:  version,
 		Printer:  newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
@@ -61,7 +65,7 @@ func newRoot() (*cobra.Command, error) {
 			if dockerHost != "" {
 				docker.Hosts = []string{dockerHost}
 			}
-			docker.SetDefaultOptions(pflag.NewFlagSet("docker", pflag.ContinueOnError))
+			docker.SetDefaultOptions(dockerFlags)
 			if err := dockerCLI.Initialize(docker); err != nil {
 				return fmt.Errorf("--docker-host, --docker-context: %w", err)
 			}
