@@ -82,7 +82,11 @@ func show(host Host, printer Printer, d report.Document) error {
 	if !printer.Human() {
 		return nil
 	}
-	_, err := fmt.Fprintln(host.Err, d.Text())
+	text := d.Text()
+	if text == "" {
+		return nil
+	}
+	_, err := fmt.Fprintln(host.Err, text)
 	return err
 }
 

@@ -122,14 +122,19 @@ func (d List) Names() []string {
 
 // Text counts, and says which side is not in it.
 func (d List) Text() string {
-	text := sum(len(d.Items), "secret", nil)
-	for _, p := range d.Places {
+	return strings.TrimSuffix(sum(len(d.Items), "secret", nil)+"\n"+leftOut(d.Places), "\n")
+}
+
+// leftOut says what was not looked at, in lines.
+func leftOut(places []Listed) string {
+	var lines []string
+	for _, p := range places {
 		if p.Unreachable != "" {
-			text += "\n" + p.Name + " is left out: " + Printable(p.Unreachable)
+			lines = append(lines, p.Name+" is left out: "+Printable(p.Unreachable))
 		}
 		for _, what := range p.Blind {
-			text += "\nnot seen for consumers: " + Printable(what)
+			lines = append(lines, "not seen for consumers: "+Printable(what))
 		}
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
