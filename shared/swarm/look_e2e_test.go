@@ -3,15 +3,21 @@
 package swarm
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/client"
 
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/secret"
@@ -140,4 +146,96 @@ func TestLooksInside(t *testing.T) {
 		})
 	}
 	clean(t, e)
+}
+
+// nodes are clients of the testbed's other engines; the test is skipped where there are none.
+func nodes(t *testing.T) (others []client.APIClient) {
+	t.Helper()
+	for i := 2; os.Getenv(fmt.Sprintf("SECRETX_TESTBED_NODE%d", i)) != ""; i++ {
+		api, err := client.NewClientWithOpts(client.WithHost(os.Getenv(fmt.Sprintf("SECRETX_TESTBED_NODE%d", i))), client.WithAPIVersionNegotiation())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = api.Close() })
+		others = append(others, api)
+	}
+	if len(others) == 0 {
+		t.Skip("it takes a testbed of several nodes: scripts/testbed up --nodes 3")
+	}
+	return others
+}
+
+func TestNodes(t *testing.T) {
+	others := nodes(t)
+	e := connect(t, Options{})
+	refs := stand(t, e, []byte("value"))
+	service := serve(t, e, len(others)+1, func(s *swarm.ServiceSpec) {
+		s.Mode = swarm.ServiceMode{Global: &swarm.GlobalService{}}
+		s.TaskTemplate.ContainerSpec.User = "65534"
+	}, reference(refs[0], "password", "65534", "0", 0o400))
+	want := secret.NewValue([]byte("value")).Digest([]byte("a nonce"))
+	check := func(t *testing.T, containers []peek.Container, others string) {
+		t.Helper()
+		for _, c := range containers {
+			seen := c.Seen.Files["/run/secrets/password"]
+			t.Log(c.Node, c.Name, c.Unseen, c.Hint)
+			if c.Node == "node1" || others == "" {
+				if c.Unseen != "" || !seen.Content.Digest.Equal(want) || seen.UID != 65534 || seen.Mode != 0o400 {
+					t.Errorf("%+v", c)
+				}
+			} else if !strings.Contains(c.Unseen+c.Hint, others) || c.Seen.Files != nil {
+				t.Errorf("%+v", c)
+			}
+		}
+	}
+	t.Run("without the image", func(t *testing.T) {
+		for _, api := range others {
+			removeHelper(t, api)
+		}
+		check(t, inspectInside(t, e, service, peek.LookOptions{}), "probe-image")
+	})
+	t.Run("image that is nowhere", func(t *testing.T) {
+		check(t, inspectInside(t, e, service, peek.LookOptions{HelperImage: "127.0.0.1:1/none:1"}), "127.0.0.1:1/none:1")
+	})
+	t.Run("local only", func(t *testing.T) {
+		check(t, inspectInside(t, e, service, peek.LookOptions{LocalOnly: true}), "--local-only forbids")
+	})
+	for _, api := range others {
+		loadHelper(t, api)
+	}
+	t.Run("all", func(t *testing.T) {
+		check(t, inspectInside(t, e, service, peek.LookOptions{}), "")
+	})
+	t.Run("again", func(t *testing.T) {
+		check(t, inspectInside(t, e, service, peek.LookOptions{}), "")
+	})
+	clean(t, e)
+}
+
+func loadHelper(t *testing.T, api client.APIClient) {
+	t.Helper()
+	var archive bytes.Buffer
+	if err := ProbeImage(&archive, runtime.GOARCH); err != nil {
+		t.Fatal(err)
+	}
+	response, err := api.ImageLoad(t.Context(), &archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := loaded(response.Body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func removeHelper(t *testing.T, api client.APIClient) {
+	t.Helper()
+	id, err := imageID(runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = api.ImageRemove(t.Context(), id, image.RemoveOptions{Force: true})
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		t.Fatal(err)
+	}
 }
