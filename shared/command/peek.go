@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/secretx/secretx/shared/endpoint"
@@ -101,13 +102,18 @@ Exits 0 when all is fresh, 1 when something isn't, 2 on errors.`,
 	flags.StringVarP(&options.container, "container", "c", "", "Only the container with this `name` in its pod")
 	flags.StringSliceVar(&options.secrets, "secret", nil, "Only the secret with this `name`; may be repeated")
 	flags.BoolVar(&options.look.Reveal, "reveal", false, "Show the values; needs a terminal or --yes")
-	flags.BoolVar(&options.look.LocalOnly, "local-only", false, "Never run a job on another node of the Swarm")
-	flags.BoolVar(&options.look.AllowEphemeral, "allow-ephemeral", false, "Add an ephemeral container to a pod that can't be looked into otherwise; it stays in the pod's spec")
-	flags.StringVar(&options.look.HelperImage, "helper-image", "", "`Image` of what looks: secretx's probe for other nodes of a Swarm, anything with a shell for an ephemeral container")
+	addLookFlags(flags, &options.look)
 	flags.BoolVar(&options.explain, "explain", false, "Say which rights a look takes and why, and do nothing")
 	flags.BoolVarP(&options.yes, "yes", "y", false, "Reveal without a terminal")
 	printer = host.Printer(flags, report.PeekColumns)
 	return cmd
+}
+
+// addLookFlags adds what says how containers may be looked into.
+func addLookFlags(flags *pflag.FlagSet, o *peek.LookOptions) {
+	flags.BoolVar(&o.LocalOnly, "local-only", false, "Never run a job on another node of the Swarm")
+	flags.BoolVar(&o.AllowEphemeral, "allow-ephemeral", false, "Add an ephemeral container to a pod that can't be looked into otherwise; it stays in the pod's spec")
+	flags.StringVar(&o.HelperImage, "helper-image", "", "`Image` of what looks: secretx's probe for other nodes of a Swarm, anything with a shell for an ephemeral container")
 }
 
 func peekExamples(host Host, other string) []string {
