@@ -1,12 +1,10 @@
-// Package connect turns addresses into connections the way the host CLIs do: Docker contexts,
-// DOCKER_HOST and the docker CLI's global flags on one side, kubeconfig, its flags and in-cluster
-// configuration on the other. Only the mains import it. Nothing here connects before the returned
-// functions are called.
 package connect
 
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 
 	"github.com/docker/cli/cli/command"
 	dockercontext "github.com/docker/cli/cli/context/docker"
@@ -15,40 +13,36 @@ import (
 	"github.com/secretx/secretx/shared/endpoint"
 )
 
-// Docker gives the client of a Docker context, or of the current one when name is empty. The
-// current one is the client that the CLI itself would use.
+const (
+	// kept is how many connections stay open between requests: as many as are made at a time.
+	kept = 16
+	// logins is how many connections there may be over ssh. Each is a process and a login, and a
+	// server that sees more than ten begin at once turns some of them away (MaxStartups).
+	logins = 6
+)
+
+// Docker gives the client of a Docker context, or of the current one when name is empty.
+//
+// It is made of what the CLI says (context store, flags, configuration), as the CLI makes its own.
+// That one would end the process when the context can't be used, greets the engine without listening
+// to a context.Context, and comes with connections that can't be limited any more.
 func Docker(cli command.Cli, name string) func(context.Context) (client.APIClient, error) {
-	return func(ctx context.Context) (client.APIClient, error) {
-		current := name == "" || name == cli.CurrentContext()
-		if current {
+	return func(context.Context) (client.APIClient, error) {
+		if name == "" {
 			name = cli.CurrentContext()
 		}
-		// Asking the CLI for its client ends the process when the context can't be used, so that is
-		// found out before.
-		api, err := dial(cli, name)
+		api, err := newClient(cli, name)
 		if err != nil {
 			return nil, &endpoint.Error{
 				Op: "use Docker context", Object: name, Cause: err,
 				Hint: "docker context ls shows those there are.",
 			}
 		}
-		if !current {
-			return api, nil
-		}
-		_ = api.Close()
-		// The CLI greets the engine before it gives its client, and does so without our context.
-		ready := make(chan client.APIClient, 1)
-		go func() { ready <- cli.Client() }()
-		select {
-		case api := <-ready:
-			return api, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		return api, nil
 	}
 }
 
-func dial(cli command.Cli, name string) (client.APIClient, error) {
+func newClient(cli command.Cli, name string) (*client.Client, error) {
 	meta, err := cli.ContextStore().GetMetadata(name)
 	if err != nil {
 		return nil, err
@@ -65,9 +59,29 @@ func dial(cli command.Cli, name string) (client.APIClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := client.NewClientWithOpts(append(opts, client.WithUserAgent(command.UserAgent()))...)
+	opts = append(opts, client.WithUserAgent(command.UserAgent()), connections(ep.Host))
+	if headers := cli.ConfigFile().HTTPHeaders; len(headers) > 0 {
+		opts = append(opts, client.WithHTTPHeaders(headers))
+	}
+	api, err := client.NewClientWithOpts(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("host %q: %w", ep.Host, err)
 	}
 	return api, nil
+}
+
+// connections sets how many of them there are. Docker's defaults keep two, and open a new one for
+// each request beyond.
+func connections(host string) client.Opt {
+	return func(api *client.Client) error {
+		transport, ok := api.HTTPClient().Transport.(*http.Transport)
+		if !ok {
+			return nil
+		}
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = kept, kept
+		if u, err := url.Parse(host); err == nil && u.Scheme == "ssh" {
+			transport.MaxConnsPerHost = logins
+		}
+		return nil
+	}
 }
