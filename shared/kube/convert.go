@@ -1,9 +1,11 @@
 package kube
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -24,6 +26,8 @@ func fromAPI(object *corev1.Secret) secret.Secret {
 		Labels:    secret.UserLabels(object.Labels),
 		Keys:      make([]secret.Key, 0, len(object.Data)),
 		Internal:  internal(object),
+		Created:   object.CreationTimestamp.Time,
+		Changed:   changed(object),
 	}
 	for name, value := range object.Data {
 		s.Keys = append(s.Keys, secret.Key{Name: name, Value: secret.NewValue(value)})
@@ -34,6 +38,23 @@ func fromAPI(object *corev1.Secret) secret.Secret {
 		s.Damaged = err.Error()
 	}
 	return s
+}
+
+// changed is when the data of a Secret last changed, as far as its managed fields tell: they keep
+// no time of a key that was taken from somebody else's.
+func changed(object *corev1.Secret) time.Time {
+	last := object.CreationTimestamp.Time
+	for _, entry := range object.ManagedFields {
+		if entry.Time == nil || entry.FieldsV1 == nil || !entry.Time.After(last) {
+			continue
+		}
+		// An API server sorts the fields, and none stands before these but for what isn't data.
+		fields := entry.FieldsV1.Raw
+		if bytes.HasPrefix(fields, []byte(`{"f:data":`)) || bytes.Contains(fields, []byte(`"f:stringData":`)) {
+			last = entry.Time.Time
+		}
+	}
+	return last
 }
 
 // internal says why a Secret is mirrored only when it is asked for by name.

@@ -26,6 +26,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -68,9 +69,12 @@ type Endpoint struct {
 // connection is what the first use makes.
 type connection struct {
 	client    *rest.RESTClient
+	config    *rest.Config // for what a RESTClient can't do: exec
 	namespace string
 	place     string // what the endpoint is called, for messages
 	server    string // its URL, likewise
+	// spdyOnly: an exec by WebSocket was refused where one by SPDY was not.
+	spdyOnly atomic.Bool
 }
 
 var (
@@ -107,7 +111,7 @@ func (e *Endpoint) connect() (*connection, error) {
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
 	}
-	e.conn = &connection{client: client, namespace: namespace, place: e.name, server: config.Host}
+	e.conn = &connection{client: client, config: config, namespace: namespace, place: e.name, server: config.Host}
 	return e.conn, nil
 }
 
@@ -117,8 +121,7 @@ func tune(found *rest.Config, options Options) *rest.Config {
 	// A scheme of our own with the few types that are spoken here: that of client-go's clientset
 	// registers every type of Kubernetes, whenever a binary that has it starts.
 	scheme := runtime.NewScheme()
-	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{}, &corev1.SecretList{}, &corev1.Namespace{})
-	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	addKinds(scheme)
 	config.APIPath = "/api"
 	config.GroupVersion = &schema.GroupVersion{Version: "v1"}
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()

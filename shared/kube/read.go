@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,13 +16,9 @@ import (
 	"github.com/secretx/secretx/shared/secret"
 )
 
-const (
-	// pageSize bounds how much of a list is decoded and not yet converted.
-	pageSize = 500
-	// fewNames is up to how many names are asked for one by one. It is quicker than a list of a
-	// large namespace, and a Role that is narrowed by resourceNames allows nothing else.
-	fewNames = 25
-)
+// fewNames is up to how many names are asked for one by one. It is quicker than a list of a large
+// namespace, and a Role that is narrowed by resourceNames allows nothing else.
+const fewNames = 25
 
 // List implements endpoint.Reader. The values are known.
 func (e *Endpoint) List(ctx context.Context, names []string) ([]secret.Secret, error) {
@@ -117,33 +112,21 @@ func (e *Endpoint) visit(ctx context.Context, op string, names []string, each fu
 	return c.visitNames(ctx, op, names, each)
 }
 
-// visitAll goes through a list page by page, so that the whole list is never there twice.
+// visitAll goes through the whole list.
 func (c *connection) visitAll(ctx context.Context, op string, each func(*corev1.Secret) error) error {
-	next := ""
-	for {
-		var page corev1.SecretList
-		_, err := c.send(ctx, func() *rest.Request {
-			return c.secrets(http.MethodGet).Param("limit", strconv.Itoa(pageSize)).Param("continue", next)
-		}, &page)
-		if err != nil {
-			// Whoever takes minutes between two pages is offered to go on in the list as it is by
-			// now. It needn't be one snapshot: what changes is found out by its version.
-			var status apierrors.APIStatus
-			if apierrors.IsResourceExpired(err) && errors.As(err, &status) && status.Status().Continue != "" {
-				next = status.Status().Continue
-				continue
-			}
-			return c.fail(ctx, op, "", err)
-		}
+	var stopped error
+	err := pages(ctx, c, func() *rest.Request { return c.secrets(http.MethodGet) }, func(page *corev1.SecretList) error {
 		for i := range page.Items {
-			if err := each(&page.Items[i]); err != nil {
-				return err
+			if stopped = each(&page.Items[i]); stopped != nil {
+				return stopped
 			}
 		}
-		if next = page.Continue; next == "" {
-			return nil
-		}
+		return nil
+	})
+	if err != nil && stopped == nil {
+		return c.fail(ctx, op, "", err)
 	}
+	return stopped
 }
 
 // visitNames asks for each one. Those that aren't there are left out.

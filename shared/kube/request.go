@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
@@ -39,11 +42,45 @@ var errAnswer = errors.New("the answer is not one of a Kubernetes API server")
 // send makes a request, anew for each attempt, and reads the answer into an object. All requests of this package may be repeated: a GET anyway, a write because it names the
 // version that it may change, and a create because it names one that no object has.
 func (c *connection) send(ctx context.Context, request func() *rest.Request, into runtime.Object) (answer, error) {
+	return c.sendRead(ctx, request, func(result rest.Result) error { return take(result, into) })
+}
+
+// take reads an answer into an object. result.Into would do so silently with one of another kind,
+// and leave the object empty.
+func take(result rest.Result, into runtime.Object) error {
+	object, err := result.Get()
+	if err != nil {
+		return err
+	}
+	if _, done := object.(*metav1.Status); done {
+		return nil
+	}
+	from, to := reflect.ValueOf(object), reflect.ValueOf(into)
+	if from.Type() != to.Type() {
+		return errAnswer
+	}
+	to.Elem().Set(from.Elem())
+	return nil
+}
+
+// read makes a request that changes nothing, and hands its answer over.
+func (c *connection) read(ctx context.Context, request func() *rest.Request, take func(rest.Result) error) error {
+	_, err := c.sendRead(ctx, request, take)
+	return err
+}
+
+// get asks for one object.
+func (c *connection) get(ctx context.Context, k kind, name string, into runtime.Object) error {
+	_, err := c.send(ctx, func() *rest.Request { return c.request(http.MethodGet, k).Name(name) }, into)
+	return err
+}
+
+func (c *connection) sendRead(ctx context.Context, request func() *rest.Request, take func(rest.Result) error) (answer, error) {
 	// client-go logs whole bodies at high verbosity, whoever set that.
 	ctx = klog.NewContext(ctx, klog.Logger{})
 	var a answer
 	for attempt := 1; ; attempt++ {
-		err := c.attempt(ctx, request(), into, &a.status)
+		err := c.attempt(ctx, request(), take, &a.status)
 		if err == nil || attempt == attempts || !passing(err) || ctx.Err() != nil {
 			return a, err
 		}
@@ -62,14 +99,14 @@ func (c *connection) send(ctx context.Context, request func() *rest.Request, int
 	}
 }
 
-func (c *connection) attempt(ctx context.Context, request *rest.Request, into runtime.Object, status *int) error {
+func (c *connection) attempt(ctx context.Context, request *rest.Request, take func(rest.Result) error, status *int) error {
 	ctx, cancel := context.WithTimeout(ctx, endpoint.CallTimeout)
 	defer cancel()
 	result := request.MaxRetries(0).Do(ctx).StatusCode(status)
 	if err := result.Error(); err != nil {
 		return err
 	}
-	if err := result.Into(into); err != nil {
+	if err := take(result); err != nil {
 		return errAnswer // instead of what a decoder says, which may quote what it stumbled on
 	}
 	return nil

@@ -39,6 +39,8 @@ type Container struct {
 	Started time.Time
 	// Wants are in the order in which they are declared.
 	Wants []Want
+	// Directories hold nothing but secrets: any other file in them is extra. Absolute paths.
+	Directories []string
 	// Unseen says why it could not be looked into, although it should have been: its node is away,
 	// exec is forbidden, it ended meanwhile. Empty once Seen holds.
 	Unseen string
