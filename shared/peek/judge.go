@@ -222,11 +222,11 @@ func (j Judge) file(line *Line, c Container, w Want, current Current) {
 	case w.HasMode && seen.Mode != w.Mode:
 		line.State = WrongMode
 		line.Detail = fmt.Sprintf("its mode is %04o, it should be %04o", seen.Mode, w.Mode)
-		line.Mend = "Something in the container changed it: " + lower(j.restart(c))
+		line.Mend = j.tampered(c, w)
 	case w.Owned && (seen.UID != w.FileUID || seen.GID != w.FileGID):
 		line.State = WrongOwner
 		line.Detail = fmt.Sprintf("its owner is %d:%d, it should be %d:%d", seen.UID, seen.GID, w.FileUID, w.FileGID)
-		line.Mend = "Something in the container changed it: " + lower(j.restart(c))
+		line.Mend = j.tampered(c, w)
 	default:
 		line.State = Fresh
 	}

@@ -30,6 +30,16 @@ func (j Judge) restart(c Container) string {
 	return fmt.Sprintf("Delete the pod, and %s makes it anew: kubectl delete pod %s", c.Object, c.Name)
 }
 
+// tampered says why a file can have another mode or owner than was declared.
+func (j Judge) tampered(c Container, w Want) string {
+	for _, other := range c.Wants {
+		if j.Kind == secret.Swarm && other.How == File && other.UID == w.UID && other.Path != w.Path && (other.Mode != w.Mode || other.FileUID != w.FileUID || other.FileGID != w.FileGID) {
+			return "Docker gives all references to one secret the same mode and owner, those of " + other.Path + ": make a second secret for the other ones."
+		}
+	}
+	return "Something in the container changed it: " + lower(j.restart(c))
+}
+
 // replace says how to give a service the newest version in the place of the one that it has.
 func (j Judge) replace(c Container, w Want, current Current) string {
 	service, isService := strings.CutPrefix(c.Object, "service ")

@@ -9,7 +9,8 @@ import (
 	"github.com/secretx/secretx/shared/secret"
 )
 
-// Target is what a user wants to look into.
+// Target is what a user wants to look into. The zero one is all containers of an endpoint that have
+// to do with secrets.
 type Target struct {
 	// Type is that of a Kubernetes object, as kubectl takes it: pod, deploy, statefulsets.apps. Empty
 	// for a pod; never set for a Swarm, whose target is a service, a task or a container.

@@ -48,7 +48,7 @@ func (e *Endpoint) Consumers(ctx context.Context) (consumers.Graph, error) {
 	for i := range tasks {
 		t := &tasks[i]
 		uses := taskUses(&t.Spec)
-		if own[t.ServiceID] || !live(t) || len(uses) == 0 {
+		if len(uses) == 0 || !live(t) || own[t.ServiceID] || t.Spec.ContainerSpec.Labels[ProbeLabel] != "" {
 			continue
 		}
 		service := cmp.Or(names[t.ServiceID], t.ServiceID)

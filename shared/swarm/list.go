@@ -51,6 +51,7 @@ func convert(found *swarm.Secret) secret.Secret {
 		Name:    found.Spec.Name,
 		UID:     found.ID,
 		Version: strconv.FormatUint(found.Version.Index, 10),
+		Created: found.CreatedAt,
 		Labels:  secret.UserLabels(found.Spec.Labels),
 	}
 	var err error

@@ -23,10 +23,11 @@ import (
 
 // Containers finds what a target stands for, and what each of its containers is meant to have. The target
 // is a service, a task or a container, by name, ID or the beginning of an ID. Of a service it gives
-// those tasks that should run, and what became of the last one where none does.
+// those tasks that should run, and what became of the last one where none does. No target stands for all
+// tasks that have secrets.
 func (e *Endpoint) Containers(ctx context.Context, target peek.Target) ([]peek.Container, error) {
 	const op = "look for"
-	if target.Type != "" || target.Selector != "" || target.Name == "" {
+	if target.Type != "" || target.Selector != "" {
 		return nil, &endpoint.Error{
 			Op: op, Object: target.Type + target.Selector, Place: e.name, Reason: endpoint.ErrInvalid,
 			Hint: "In a Swarm a target is a service, a task or a container, by name or ID.",
@@ -36,7 +37,12 @@ func (e *Endpoint) Containers(ctx context.Context, target peek.Target) ([]peek.C
 	if err != nil {
 		return nil, err
 	}
-	found, err := e.find(ctx, g, target.Name)
+	var found finding
+	if target.Name == "" {
+		found, err = e.all(ctx, g)
+	} else {
+		found, err = e.find(ctx, g, target.Name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +63,33 @@ func (e *Endpoint) Containers(ctx context.Context, target peek.Target) ([]peek.C
 
 // compareNames puts web.2 before web.10.
 func compareNames(a, b string) int {
-	number := func(name string) int {
-		n, _ := strconv.Atoi(name[strings.LastIndexByte(name, '.')+1:])
-		return n
+	dotA, dotB := strings.LastIndexByte(a, '.'), strings.LastIndexByte(b, '.')
+	if dotA < 0 || dotB < 0 {
+		return strings.Compare(a, b)
 	}
-	return cmp.Or(cmp.Compare(number(a), number(b)), strings.Compare(a, b))
+	numberA, _ := strconv.Atoi(a[dotA+1:])
+	numberB, _ := strconv.Atoi(b[dotB+1:])
+	return cmp.Or(strings.Compare(a[:dotA], b[:dotB]), cmp.Compare(numberA, numberB), strings.Compare(a, b))
+}
+
+// all are the tasks of all services that have secrets, but for our own.
+func (e *Endpoint) all(ctx context.Context, g *engine) (finding, error) {
+	tasks, err := listTasks(ctx, g, filters.NewArgs())
+	if err != nil {
+		return finding{}, e.fail(ctx, "list tasks", "", err)
+	}
+	services := map[string][]swarm.Task{}
+	for i := range tasks {
+		t := &tasks[i]
+		if len(references(&t.Spec)) > 0 && t.Spec.ContainerSpec.Labels[ProbeLabel] == "" {
+			services[t.ServiceID] = append(services[t.ServiceID], *t)
+		}
+	}
+	found := finding{what: "all tasks"}
+	for _, of := range services {
+		found.tasks = append(found.tasks, current(of)...)
+	}
+	return found, nil
 }
 
 // finding is one thing that a target may stand for.
@@ -304,20 +332,23 @@ func (e *Endpoint) about(ctx context.Context, g *engine, found finding) (about, 
 	for _, n := range nodes {
 		a.nodes[n.ID] = n.Description.Hostname
 	}
-	secrets := filters.NewArgs()
+	secrets, owners := filters.NewArgs(), filters.NewArgs()
 	for i := range found.tasks {
 		t := &found.tasks[i]
 		for _, ref := range references(&t.Spec) {
 			secrets.Add("id", ref.SecretID)
 		}
-		if _, known := a.services[t.ServiceID]; known {
-			continue
-		}
-		service, err := inspectService(ctx, g, t.ServiceID)
-		if err != nil && !cerrdefs.IsNotFound(err) {
-			return a, e.fail(ctx, op, "", err)
-		}
-		a.services[t.ServiceID] = cmp.Or(service.Spec.Name, t.ServiceID)
+		owners.Add("id", t.ServiceID)
+		a.services[t.ServiceID] = t.ServiceID // of one that is gone its ID is all there is
+	}
+	services, err := again(ctx, func(ctx context.Context) ([]swarm.Service, error) {
+		return g.api.ServiceList(ctx, swarm.ServiceListOptions{Filters: owners})
+	})
+	if err != nil {
+		return a, e.fail(ctx, op, "", err)
+	}
+	for i := range services {
+		a.services[services[i].ID] = services[i].Spec.Name
 	}
 	if secrets.Len() == 0 {
 		return a, nil
