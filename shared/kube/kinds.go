@@ -46,7 +46,7 @@ var knownKinds = []kind{
 // addKinds registers the types of those that are decoded whole.
 func addKinds(scheme *runtime.Scheme) {
 	scheme.AddKnownTypes(corev1.SchemeGroupVersion,
-		&corev1.Secret{}, &corev1.SecretList{}, &corev1.Namespace{},
+		&corev1.Secret{}, &corev1.SecretList{}, &corev1.Namespace{}, &corev1.NamespaceList{},
 		&corev1.Pod{}, &corev1.PodList{}, &corev1.PodTemplateList{}, &corev1.ReplicationControllerList{}, &corev1.ServiceAccountList{})
 	scheme.AddKnownTypes(appsv1.SchemeGroupVersion,
 		&appsv1.DeploymentList{}, &appsv1.ReplicaSetList{}, &appsv1.StatefulSetList{}, &appsv1.DaemonSetList{})

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/secretx/secretx/shared/consumers"
@@ -78,10 +79,36 @@ func consumerOf(r consumers.Reference) Consumer {
 // ConsumersColumns are those of consumers.
 var ConsumersColumns = []Column{
 	{Name: "Secret", Always: true}, {Name: "Side", Always: true}, {Name: "Consumer", Always: true}, {Name: "How", Always: true},
-	{Name: "Key"}, {Name: "Target"}, {Name: "Where", Wide: true}, {Name: "Owner"}, {Name: "Stack"}, {Name: "Note"},
+	{Name: "Key"}, {Name: "Target"}, {Name: "Where", Wide: true}, {Name: "Running"}, {Name: "Stack"}, {Name: "Note"},
 }
 
-// Rows gives one for each reference, and one for a secret that has none.
+// below tells whether a consumer is there because another one of the same secret is: a pod of a
+// deployment, a task of a service. What its owner has dropped meanwhile it has by itself.
+func (s UsedSecret) below(c Consumer) bool {
+	return c.Owner != "" && slices.ContainsFunc(s.Consumers, func(o Consumer) bool {
+		return o.Kind+"/"+o.Name == c.Owner && o.Target == c.Target && o.Key == c.Key && o.How == c.How && !o.Previous
+	})
+}
+
+// running counts what runs of a consumer with the secret, in words; empty for what never runs.
+func (s UsedSecret) running(c Consumer) string {
+	n := 0
+	for _, other := range s.Consumers {
+		if other.Running && s.below(other) && other.Owner == c.Kind+"/"+c.Name && other.Target == c.Target && other.Key == c.Key && other.How == c.How {
+			n++
+		}
+	}
+	if c.Running {
+		n++
+	}
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// Rows gives one for each reference, those of what stands below another one left out, and one for a
+// secret that has none.
 func (d Consumers) Rows() []Row {
 	var rows []Row
 	for _, side := range d.Places {
@@ -94,6 +121,9 @@ func (d Consumers) Rows() []Row {
 				rows = append(rows, Row{s.Name, side.Place.Kind, "", "", "", "", "", "", "", note})
 			}
 			for _, c := range s.Consumers {
+				if s.below(c) {
+					continue
+				}
 				note := ""
 				switch {
 				case s.Missing && !c.Optional:
@@ -105,7 +135,7 @@ func (d Consumers) Rows() []Row {
 				case c.Optional:
 					note = "optional"
 				}
-				rows = append(rows, Row{s.Name, side.Place.Kind, c.Kind + "/" + c.Name, c.How, c.Key, c.Target, c.Where, c.Owner, c.Stack, note})
+				rows = append(rows, Row{s.Name, side.Place.Kind, c.Kind + "/" + c.Name, c.How, c.Key, c.Target, c.Where, s.running(c), c.Stack, note})
 			}
 		}
 	}

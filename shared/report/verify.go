@@ -80,7 +80,11 @@ func (d Verify) Rows() []Row {
 }
 
 func (n Node) rows(first, rest string) []Row {
-	rows := []Row{{first + n.Kind + " " + n.Name, n.State, n.Place, sentence(n.Detail, n.Mend)}}
+	name := n.Name
+	if n.Kind == NodeSecret || n.Kind == NodeMirror {
+		name = n.Kind + " " + name
+	}
+	rows := []Row{{first + name, n.State, n.Place, sentence(n.Detail, n.Mend)}}
 	for i, child := range n.Nodes {
 		branch, below := "├─ ", "│  "
 		if i == len(n.Nodes)-1 {
