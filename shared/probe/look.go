@@ -64,6 +64,9 @@ func (l *Look) Read(log io.Reader, each func(Inside) error) error {
 }
 
 func (l *Look) seen(answer inside.Answer) peek.Seen {
+	if answer.Unseen != "" {
+		return peek.Seen{}
+	}
 	seen := peek.Seen{Files: map[string]peek.FileSeen{}, Env: map[string]peek.Content{}, EnvUnseen: answer.EnvUnseen}
 	for _, f := range answer.Files {
 		seen.Files[f.Path] = peek.FileSeen{

@@ -27,9 +27,7 @@ func (e *Endpoint) Consumers(ctx context.Context) (consumers.Graph, error) {
 	if err != nil {
 		return consumers.Graph{}, e.fail(ctx, op, "", err)
 	}
-	services, err := again(ctx, func(ctx context.Context) ([]swarm.Service, error) {
-		return g.api.ServiceList(ctx, swarm.ServiceListOptions{})
-	})
+	services, err := listServices(ctx, g, filters.NewArgs())
 	if err != nil {
 		return consumers.Graph{}, e.fail(ctx, op, "", err)
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +34,7 @@ const (
 )
 
 // Explain says which rights the helpers get that look into containers, and why.
-func Explain() string {
+func (e *Endpoint) Explain() string {
 	return `To look into containers, secretx starts a helper: one static program, without a shell, that reads and answers, and nothing else.
 
 On the node that secretx talks to it is a container:
@@ -205,19 +205,20 @@ func (l *looking) process(ctx context.Context, id string) (spot, error) {
 
 // request asks for what is wanted at the spots. Containers that want the same share it.
 func (l *looking) request(spots []spot, proc string) inside.Request {
-	r := inside.Request{Proc: proc, Reveal: l.options.Reveal, Directories: []string{peek.SwarmDirectory}}
+	r := inside.Request{Proc: proc, Reveal: l.options.Reveal}
 	known := map[string]int{}
 	for _, s := range spots {
-		var want inside.Want
-		for _, w := range l.containers[s.index].Wants {
-			if w.Path != "" && !slices.Contains(want.Files, w.Path) {
-				want.Files = append(want.Files, w.Path)
+		c := &l.containers[s.index]
+		want := inside.Want{Directories: c.Directories}
+		for _, w := range c.Wants {
+			if file := path.Clean(w.Path); w.Path != "" && !slices.Contains(want.Files, file) {
+				want.Files = append(want.Files, file)
 			}
 			if w.Variable != "" && !slices.Contains(want.Variables, w.Variable) {
 				want.Variables = append(want.Variables, w.Variable)
 			}
 		}
-		key := strings.Join(want.Files, "\x00") + "\x00\x00" + strings.Join(want.Variables, "\x00")
+		key := fmt.Sprintf("%q", want)
 		i, there := known[key]
 		if !there {
 			i = len(r.Wants)
@@ -335,7 +336,11 @@ func (l *looking) obituaries(ctx context.Context, spots []spot) {
 	for _, s := range spots {
 		c := &l.containers[s.index]
 		t, there := tasks[c.ID]
-		if c.Unseen != inside.Ended || !there {
+		switch {
+		case c.Unseen != inside.Ended || isContainer(c.ID):
+			continue
+		case !there:
+			c.Unseen += "; its task was removed"
 			continue
 		}
 		if why, hint := notRunning(&t); why != "" {

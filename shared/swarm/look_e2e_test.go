@@ -3,21 +3,30 @@
 package swarm
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/secret"
@@ -54,6 +63,24 @@ func serve(t *testing.T, e *Endpoint, tasks int, change func(*swarm.ServiceSpec)
 	t.Cleanup(func() { _ = g.api.ServiceRemove(context.Background(), name) })
 	running(t, e, name, tasks)
 	return name
+}
+
+// here keeps a service on the node that the tests talk to.
+func here(s *swarm.ServiceSpec) {
+	s.TaskTemplate.Placement.Constraints = []string{"node.hostname==node1"}
+}
+
+// count is the number of nodes.
+func count(t *testing.T, e *Endpoint) int {
+	t.Helper()
+	if _, err := e.connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := listNodes(t.Context(), e.engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(nodes)
 }
 
 func running(t *testing.T, e *Endpoint, service string, tasks int) {
@@ -169,7 +196,7 @@ func TestNodes(t *testing.T) {
 	others := nodes(t)
 	e := connect(t, Options{})
 	refs := stand(t, e, []byte("value"))
-	service := serve(t, e, len(others)+1, func(s *swarm.ServiceSpec) {
+	service := serve(t, e, count(t, e), func(s *swarm.ServiceSpec) {
 		s.Mode = swarm.ServiceMode{Global: &swarm.GlobalService{}}
 		s.TaskTemplate.ContainerSpec.User = "65534"
 	}, reference(refs[0], "password", "65534", "0", 0o400))
@@ -237,5 +264,246 @@ func removeHelper(t *testing.T, api client.APIClient) {
 	_, err = api.ImageRemove(t.Context(), id, image.RemoveOptions{Force: true})
 	if err != nil && !cerrdefs.IsNotFound(err) {
 		t.Fatal(err)
+	}
+}
+
+// meddling does something right before a helper is made, and right after it was.
+type meddling struct {
+	client.APIClient
+	before func()
+	after  func(name string)
+}
+
+func (m *meddling) ContainerCreate(ctx context.Context, c *container.Config, h *container.HostConfig, n *network.NetworkingConfig, p *ocispec.Platform, name string) (container.CreateResponse, error) {
+	m.before()
+	made, err := m.APIClient.ContainerCreate(ctx, c, h, n, p, name)
+	m.after(name)
+	return made, err
+}
+
+func (m *meddling) ServiceCreate(ctx context.Context, spec swarm.ServiceSpec, o swarm.ServiceCreateOptions) (swarm.ServiceCreateResponse, error) {
+	m.before()
+	made, err := m.APIClient.ServiceCreate(ctx, spec, o)
+	m.after(spec.Name)
+	return made, err
+}
+
+func meddle(t *testing.T, before func(), after func(string)) *Endpoint {
+	t.Helper()
+	api, err := client.NewClientWithOpts(client.WithHost(os.Getenv("DOCKER_HOST")), client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = api.Close() })
+	if before == nil {
+		before = func() {}
+	}
+	if after == nil {
+		after = func(string) {}
+	}
+	return New(func(context.Context) (client.APIClient, error) { return &meddling{api, before, after}, nil }, "swarm:test", Options{})
+}
+
+// TestEndsMeanwhile: a container is killed, or its service is removed, after it was found and before
+// it is looked at.
+func TestEndsMeanwhile(t *testing.T) {
+	e := connect(t, Options{})
+	refs := stand(t, e, []byte("value"))
+	for _, tasks := range []int{1, 3} {
+		for _, how := range []string{"killed", "removed"} {
+			t.Run(fmt.Sprint(how, " ", tasks), func(t *testing.T) {
+				service := serve(t, e, tasks, here, reference(refs[0], "p", "0", "0", 0o400))
+				found := find(t, e, service)
+				task, _, err := e.engine.api.TaskInspectWithRaw(t.Context(), found[0].ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				other := meddle(t, func() {
+					if how == "removed" {
+						_ = e.engine.api.ServiceRemove(t.Context(), service)
+					}
+					_ = e.engine.api.ContainerRemove(t.Context(), task.Status.ContainerStatus.ContainerID, container.RemoveOptions{Force: true})
+				}, nil)
+				start := time.Now()
+				if err := other.Look(t.Context(), found, peek.LookOptions{Nonce: []byte("n")}); err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%s: %s. %s", time.Since(start), found[0].Unseen, found[0].Hint)
+				if !strings.HasPrefix(found[0].Unseen, "it ended meanwhile") || found[0].Seen.Files != nil || time.Since(start) > 5*time.Second {
+					t.Errorf("%+v", found[0])
+				}
+				for _, c := range found[1:] {
+					if how == "killed" && (c.Unseen != "" || len(c.Seen.Files) != 1) {
+						t.Errorf("%+v", c)
+					}
+				}
+			})
+		}
+	}
+	clean(t, e)
+}
+
+// TestLookKilled: a process that is killed in the middle leaves its helpers, and the next one
+// removes them.
+func TestLookKilled(t *testing.T) {
+	e := connect(t, Options{})
+	service := serve(t, e, count(t, e), func(s *swarm.ServiceSpec) { s.Mode = swarm.ServiceMode{Global: &swarm.GlobalService{}} })
+	helpers := len(find(t, e, service))
+	child := exec.Command(os.Args[0], "-test.run=^TestChildOfLookKilled$", "-test.v")
+	child.Env = append(os.Environ(), childEnv+"="+service)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines, n := bufio.NewScanner(out), 0; n < helpers && lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "MADE") {
+			n++
+		}
+	}
+	_ = child.Process.Kill()
+	_ = child.Wait()
+	there := func() (n int) {
+		services, err := e.engine.api.ServiceList(t.Context(), swarm.ServiceListOptions{Filters: filters.NewArgs(filters.Arg("label", ProbeLabel))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		containers, err := e.engine.api.ContainerList(t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", ProbeLabel))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(services) + len(containers)
+	}
+	if n := there(); n != helpers {
+		t.Errorf("%d helpers instead of %d", n, helpers)
+	}
+	inspectInside(t, e, service, peek.LookOptions{})
+	if n := there(); n != 0 {
+		t.Errorf("%d helpers are left", n)
+	}
+}
+
+// TestChildOfLookKilled is the other process of TestLookKilled.
+func TestChildOfLookKilled(t *testing.T) {
+	service := os.Getenv(childEnv)
+	if service == "" || strings.Contains(service, " ") {
+		return
+	}
+	e := meddle(t, nil, func(string) {
+		fmt.Println("\nMADE")
+		time.Sleep(time.Minute)
+	})
+	inspectInside(t, e, service, peek.LookOptions{})
+}
+
+// TestLookInTheClear looks at all that the engine shows of a helper, here and as a job.
+func TestLookInTheClear(t *testing.T) {
+	content := []byte("correct horse battery staple")
+	var e *Endpoint
+	var seen bytes.Buffer
+	show := func(what any, err error) {
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = json.NewEncoder(&seen).Encode(what)
+	}
+	logs := 0
+	e = meddle(t, nil, func(name string) {
+		api, ctx := e.engine.api, t.Context()
+		if config, err := api.ContainerInspect(ctx, name); err == nil {
+			show(config, nil)
+			return
+		}
+		service, _, err := api.ServiceInspectWithRaw(ctx, name, swarm.ServiceInspectOptions{})
+		show(service, err)
+		for range 100 {
+			stream, err := api.ServiceLogs(ctx, name, container.LogsOptions{ShowStdout: true, ShowStderr: true})
+			if err != nil {
+				continue
+			}
+			n, _ := io.Copy(&seen, stream)
+			_ = stream.Close()
+			if logs += int(n); n > 10000 {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	refs := stand(t, e, content)
+	service := serve(t, e, count(t, e), func(s *swarm.ServiceSpec) { s.Mode = swarm.ServiceMode{Global: &swarm.GlobalService{}} }, reference(refs[0], "p", "0", "0", 0o400))
+	for _, reveal := range []bool{false, true} {
+		for _, c := range inspectInside(t, e, service, peek.LookOptions{Reveal: reveal}) {
+			if c.Unseen != "" {
+				t.Log(c.Node, c.Unseen)
+			} else if v := c.Seen.Files["/run/secrets/p"].Content.Value; reveal && !v.Equal(secret.NewValue(content)) {
+				t.Error("it was not seen")
+			}
+		}
+	}
+	t.Logf("%d bytes, %d of them log", seen.Len(), logs)
+	digest := secret.NewValue(content).Digest([]byte("a nonce"))
+	for _, form := range []string{string(content), base64.StdEncoding.EncodeToString(content)[:20], fmt.Sprintf("%x", content)[:20], string(digest[:]), base64.StdEncoding.EncodeToString(digest[:])} {
+		if bytes.Contains(seen.Bytes(), []byte(form)) {
+			t.Errorf("the engine shows %q", form)
+		}
+	}
+}
+
+// TestHundred: one wave, far faster than one after another.
+func TestHundred(t *testing.T) {
+	e := connect(t, Options{})
+	refs := stand(t, e, []byte("value"))
+	service := serve(t, e, 100, here, reference(refs[0], "p", "0", "0", 0o400))
+	start := time.Now()
+	found := inspectInside(t, e, service, peek.LookOptions{})
+	took := time.Since(start)
+	want := secret.NewValue([]byte("value")).Digest([]byte("a nonce"))
+	for _, c := range found {
+		if !c.Seen.Files["/run/secrets/p"].Content.Digest.Equal(want) {
+			t.Errorf("%s: %s", c.Name, c.Unseen)
+		}
+	}
+	if len(found) != 100 || took > 3*time.Second {
+		t.Errorf("%d containers in %s", len(found), took)
+	}
+}
+
+// TestStrangeFiles: what stands in /run/secrets without having been asked for, and what looks like a
+// way out of the container.
+func TestStrangeFiles(t *testing.T) {
+	e := connect(t, Options{})
+	refs := stand(t, e, []byte("value"))
+	service := serve(t, e, 1, func(s *swarm.ServiceSpec) {
+		c := s.TaskTemplate.ContainerSpec
+		c.Image, c.Command = busybox, []string{"sh", "-c", `
+			cd /run/secrets && echo extra >extra && mkdir -p deep/er && echo x >deep/er/file && chmod 640 extra && chown 5:6 extra
+			ln -s /etc/passwd inside; ln -s ../../../../../../etc/hostname up; ln -s /nowhere nowhere; ln -s loop loop; ln -s / root
+			mkfifo pipe; head -c 1048577 /dev/zero >big; : >empty; touch /ready; exec sleep 1000`}
+		c.Env = []string{"IT_FILE=/run/secrets/p"}
+	}, reference(refs[0], "p", "0", "0", 0o400))
+	time.Sleep(time.Second)
+	c := inspectInside(t, e, service, peek.LookOptions{Reveal: true})[0]
+	want := map[string]string{
+		"p": "", "extra": "", "deep/er/file": "", "inside": "", "up": "", "pipe": "it is a named pipe", "big": "it has more than 1 MiB",
+		"empty": "", "loop": "",
+	}
+	for path, file := range c.Seen.Files {
+		t.Log(path, file.Unseen, file.Stat, strconv.FormatUint(uint64(file.Mode), 8), file.UID, file.GID, file.Content.Value.Len(), file.Content.Value.Known())
+	}
+	delete(want, "loop")
+	for path, unseen := range want {
+		file, there := c.Seen.Files["/run/secrets/"+path]
+		if !there || file.Unseen != unseen || (unseen == "") != file.Content.Value.Known() {
+			t.Errorf("%s: %+v", path, file)
+		}
+	}
+	if len(c.Seen.Files) != len(want) || c.Seen.Files["/run/secrets/extra"].UID != 5 || c.Seen.Files["/run/secrets/extra"].Mode != 0o640 {
+		t.Errorf("%d files", len(c.Seen.Files))
+	}
+	if got := string(c.Seen.Env["IT_FILE"].Value.Reveal()); got != "/run/secrets/p" {
+		t.Errorf("the variable is %q", got)
 	}
 }

@@ -57,7 +57,7 @@ func (l *looking) beside(ctx context.Context, image string, spots []spot) error 
 		return err
 	}, remove)
 	if err != nil {
-		return l.fail(ctx, opLook, "", err)
+		return l.vanished(ctx, err)
 	}
 	err = l.watch(ctx, name, look, l.take(look, spots))
 	if ctx.Err() != nil {
@@ -100,10 +100,7 @@ func (l *looking) watch(ctx context.Context, name string, look *probe.Look, read
 	if _, err := once(limited, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, g.api.ContainerStart(ctx, name, container.StartOptions{})
 	}); err != nil {
-		if text := err.Error(); strings.Contains(text, "non running container") || strings.Contains(text, "No such container") {
-			return errors.New(inside.Ended)
-		}
-		return l.fail(ctx, opLook, "", err)
+		return l.vanished(ctx, err)
 	}
 	err = read(&demux{in: stream.Reader})
 	switch {
@@ -116,6 +113,15 @@ func (l *looking) watch(ctx context.Context, name string, look *probe.Look, read
 		err = errors.New(probe.ExitText(found.State.ExitCode))
 	}
 	return err
+}
+
+// vanished is the error of a helper that can't be made: most of all because there is nothing any more
+// that it could look into.
+func (l *looking) vanished(ctx context.Context, err error) error {
+	if text := err.Error(); strings.Contains(text, "non running container") || strings.Contains(text, "No such container") {
+		return errors.New(inside.Ended)
+	}
+	return l.fail(ctx, opLook, "", err)
 }
 
 // procOfNode is where a job finds the processes of its node.
@@ -133,10 +139,14 @@ func (l *looking) job(ctx context.Context, node swarm.Node, image string, spots 
 		start = l.Endpoint.options.StartTimeout
 		hint = "Can " + host + " pull " + image + ", and is it of this version of secretx?"
 	}
-	return l.Endpoint.job(ctx, l.engine, work{
+	err = l.Endpoint.job(ctx, l.engine, work{
 		op: opLook, spec: lookSpec(l.engine, node.ID, image, look), progress: look.Progress, read: l.take(look, spots),
 		start: start, silence: lookSilence, hint: hint,
 	})
+	if err != nil && strings.Contains(err.Error(), "No such image: sha256:") {
+		err = l.cannot(opLook, fmt.Errorf("node %s doesn't have the helper", host), hint)
+	}
+	return err
 }
 
 // lookSpec is the job. A task can't be given a process namespace, so that it sees the node's through

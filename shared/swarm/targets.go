@@ -186,6 +186,12 @@ func listTasks(ctx context.Context, g *engine, wanted filters.Args) ([]swarm.Tas
 	})
 }
 
+func listServices(ctx context.Context, g *engine, wanted filters.Args) ([]swarm.Service, error) {
+	return again(ctx, func(ctx context.Context) ([]swarm.Service, error) {
+		return g.api.ServiceList(ctx, swarm.ServiceListOptions{Filters: wanted})
+	})
+}
+
 func findService(ctx context.Context, g *engine, name string) (*finding, error) {
 	service, err := inspectService(ctx, g, name)
 	if err != nil {
@@ -341,9 +347,7 @@ func (e *Endpoint) about(ctx context.Context, g *engine, found finding) (about, 
 		owners.Add("id", t.ServiceID)
 		a.services[t.ServiceID] = t.ServiceID // of one that is gone its ID is all there is
 	}
-	services, err := again(ctx, func(ctx context.Context) ([]swarm.Service, error) {
-		return g.api.ServiceList(ctx, swarm.ServiceListOptions{Filters: owners})
-	})
+	services, err := listServices(ctx, g, owners)
 	if err != nil {
 		return a, e.fail(ctx, op, "", err)
 	}
@@ -389,9 +393,12 @@ func references(spec *swarm.TaskSpec) []*swarm.SecretReference {
 	return slices.DeleteFunc(slices.Clone(spec.ContainerSpec.Secrets), func(r *swarm.SecretReference) bool { return r == nil || r.File == nil })
 }
 
+// directories hold nothing but secrets.
+var directories = []string{peek.SwarmDirectory}
+
 func (a about) container(t *swarm.Task) peek.Container {
 	service := a.services[t.ServiceID]
-	c := peek.Container{Object: "service " + service, Name: service + "." + slot(t), Node: a.nodes[t.NodeID], ID: t.ID}
+	c := peek.Container{Object: "service " + service, Name: service + "." + slot(t), Node: a.nodes[t.NodeID], ID: t.ID, Directories: directories}
 	switch t.Status.State {
 	case swarm.TaskStateRunning:
 		c.Started = t.Status.Timestamp
@@ -432,7 +439,7 @@ func pointers(environment []string, files []peek.Want) (all []peek.Want) {
 			continue
 		}
 		at := path.Clean(value)
-		want := peek.Want{How: peek.Pointer, Variable: name, Path: at}
+		want := peek.Want{How: peek.Pointer, Variable: name, Path: value}
 		if i := slices.IndexFunc(files, func(f peek.Want) bool { return f.Path == at }); i >= 0 {
 			want.Secret, want.UID, want.Template = files[i].Secret, files[i].UID, files[i].Template
 		} else if !strings.HasSuffix(name, "_FILE") || !strings.HasPrefix(at, peek.SwarmDirectory+"/") {
@@ -460,7 +467,7 @@ func notRunning(t *swarm.Task) (unseen, hint string) {
 // somebody else than the Swarm.
 func alone(found *container.InspectResponse, node string) peek.Container {
 	name := strings.TrimPrefix(found.Name, "/")
-	c := peek.Container{Object: "container " + name, Name: name, Node: node, ID: found.ID}
+	c := peek.Container{Object: "container " + name, Name: name, Node: node, ID: found.ID, Directories: directories}
 	if found.Config != nil {
 		c.Wants = pointers(found.Config.Env, nil)
 	}

@@ -76,7 +76,7 @@ func (l *looker) container(c inside.Container) inside.Answer {
 	for _, file := range l.want.Files {
 		l.wanted(file)
 	}
-	for _, directory := range l.request.Directories {
+	for _, directory := range l.want.Directories {
 		l.directory(directory, 0)
 	}
 	if len(l.want.Variables) > 0 {

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -27,8 +28,6 @@ type Request struct {
 	Proc string
 	// Reveal asks for the bytes beside their digests.
 	Reveal bool `json:",omitempty"`
-	// Directories are searched in every container.
-	Directories []string
 	// Wants are what is looked for; many containers share one.
 	Wants      []Want
 	Containers []Container
@@ -36,8 +35,9 @@ type Request struct {
 
 // Want is what one kind of container is looked into for.
 type Want struct {
-	Files     []string `json:",omitempty"` // absolute paths within the container
-	Variables []string `json:",omitempty"` // of its process's environment
+	Files       []string `json:",omitempty"` // absolute paths within the container
+	Directories []string `json:",omitempty"` // all files in them
+	Variables   []string `json:",omitempty"` // of its process's environment
 }
 
 // Container is one to look into.
@@ -63,9 +63,9 @@ func ParseRequest(b []byte) (Request, error) {
 }
 
 func (r Request) valid() bool {
-	paths := append([]string{r.Proc}, r.Directories...)
+	paths := []string{r.Proc}
 	for _, w := range r.Wants {
-		paths = append(paths, w.Files...)
+		paths = slices.Concat(paths, w.Files, w.Directories)
 	}
 	for _, p := range paths {
 		if !path.IsAbs(p) || path.Clean(p) != p || strings.ContainsRune(p, 0) {
