@@ -58,26 +58,39 @@ func (e *Endpoint) Look(ctx context.Context, containers []peek.Container, option
 	return nil
 }
 
-// lookInto looks by exec, and where that is not enough, from beside. Its error is in the container
+// lookInto looks by exec and, where that is not enough, from beside. Its error is in the container
 // already.
 func (c *connection) lookInto(ctx context.Context, container *peek.Container, question question, options peek.LookOptions) error {
 	seen, err := c.ask(ctx, container.Name, container.Container, question, options, "in", "")
-	if err == nil {
+	switch {
+	case err == nil && !partly(seen):
 		container.Seen = seen
-		if !partly(seen) {
-			return nil
-		}
-	} else {
-		container.Unseen, container.Hint = c.unseen(container, err)
-	}
-	if err != nil && !errors.Is(err, errNoShell) {
+		return nil
+	case err == nil:
+		container.Seen = seen
+	case errors.Is(err, errNoShell):
+		container.Unseen = err.Error()
+	default:
+		container.Unseen, container.Hint = told(err)
 		return err
 	}
 	if !options.AllowEphemeral {
-		container.Hint = "With --allow-ephemeral an ephemeral container looks into it, which stays in the spec of the pod."
+		container.Hint = "With --allow-ephemeral an ephemeral container looks into it, and stays in the spec of the pod."
 		return nil
 	}
-	return c.lookBeside(ctx, container, question, options)
+	seen, failure := c.lookBeside(ctx, container, question, options, err == nil)
+	if failure == nil {
+		container.Seen, container.Unseen = seen, ""
+		return nil
+	}
+	why, hint := told(failure)
+	if err != nil {
+		container.Unseen += ", and " + why
+		container.Hint = hint
+	} else {
+		container.Hint = strings.TrimSpace("Nor from beside it: " + why + ". " + hint)
+	}
+	return failure
 }
 
 // partly tells whether something could not be read that another user may read.
@@ -124,7 +137,7 @@ var (
 
 // execError finds out what an exec failed of.
 func (c *connection) execError(ctx context.Context, pod string, err error, stderr string) error {
-	const op = "look into pod"
+	const op = "exec into pod"
 	text := err.Error() + stderr
 	var exit utilexec.CodeExitError
 	switch {
@@ -146,11 +159,11 @@ func (c *connection) execError(ctx context.Context, pod string, err error, stder
 	return fmt.Errorf("exec failed: %s", strings.TrimSpace(text))
 }
 
-// unseen says why there is nothing to see, and what would help.
-func (c *connection) unseen(container *peek.Container, err error) (unseen, hint string) {
+// told gives the parts of an error of one container: why there is nothing to see, and what helps.
+func told(err error) (why, hint string) {
 	var failure *endpoint.Error
-	if errors.As(err, &failure) {
-		return fmt.Sprintf("exec is %s: %s", failure.Reason, failure.Cause), failure.Hint
+	if !errors.As(err, &failure) {
+		return err.Error(), ""
 	}
-	return err.Error(), ""
+	return fmt.Sprintf("could not %s: %s", failure.Op, failure.Cause), failure.Hint
 }

@@ -3,8 +3,10 @@
 # one beside it, and must do with what a small image has: a shell, cat, and stat or ls.
 #
 #   BOUNDARY     random, so that no value holds it
-#   in | beside  which of the two containers this is
-#   ID           beside: that of the container to look into; empty where process 1 is its first
+#   in           it runs in the container; or
+#   beside       in another one that shares its processes; or
+#   among        in another one, and all containers of the pod or of the node share theirs
+#   ID           that of the container, where it runs in another one
 #   then any number of: f PATH (a file), d PATH (the files of a directory), e '' (the environment)
 b=$1 place=$2 id=$3
 shift 3
@@ -16,7 +18,7 @@ frame() { printf '%s%s\n' "$b" "$1"; }
 # its PID: is this a process of the container?
 its() {
 	group=$(cat "/proc/$1/cgroup" 2>/dev/null) || return 1
-	if [ -n "$id" ]; then
+	if [ $place = among ]; then
 		case $group in *"$id"*) return 0 ;; esac
 		return 1
 	fi
@@ -31,13 +33,18 @@ began() {
 }
 
 # first sets p to the container's first process. That is process 1, unless the pod or the node shares
-# its processes: then the oldest of the same cgroup.
+# its processes: then the oldest of its cgroup. Beside a runtime that doesn't share them, process 1
+# would be ours.
 first() {
-	p=1
-	if [ $place = beside ] && [ -z "$id" ]; then return 0; fi
 	own=$(cat /proc/self/cgroup 2>/dev/null)
-	if its 1; then return 0; fi
-	if [ $place = in ] && [ /proc/1/root -ef / ]; then return 0; fi
+	p=1
+	case $place in
+	in) if its 1 || [ /proc/1/root -ef / ]; then return; fi ;;
+	beside)
+		if its 1; then p=; fi
+		return
+		;;
+	esac
 	p= least=
 	for d in /proc/[0-9]*; do
 		n=${d#/proc/}
@@ -45,7 +52,6 @@ first() {
 			least=$when p=$n
 		fi
 	done
-	[ -n "$p" ]
 }
 
 # follow PATH sets at to where its symbolic links lead within the container's root: an absolute one
@@ -127,7 +133,7 @@ environment() {
 }
 
 first
-if [ $place = beside ]; then
+if [ $place != in ]; then
 	root=/proc/$p/root
 	if [ -z "$p" ] || ! [ -d "$root/" ]; then
 		frame closed

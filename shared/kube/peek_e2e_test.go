@@ -216,3 +216,229 @@ func target(text string) peek.Target {
 	kind, name, _ := strings.Cut(text, "/")
 	return peek.Target{Type: kind, Name: name}
 }
+
+const shapes = `
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {a: A-value, b: B-value, .hidden: H-value}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: t}
+stringData: {one: T-one, 9lives: T-nine}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shapes, labels: {app: shapes}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {fsGroup: 2000}
+  initContainers:
+  - {name: setup, image: secretx-test/busybox:1, command: ["true"], volumeMounts: [{name: whole, mountPath: /s}]}
+  - {name: side, image: secretx-test/busybox:1, restartPolicy: Always, command: [sleep, "3600"], volumeMounts: [{name: items, mountPath: /i}]}
+  containers:
+  - name: main
+    image: secretx-test/busybox:1
+    command: [sleep, "3600"]
+    securityContext: {readOnlyRootFilesystem: true, runAsUser: 65534}
+    envFrom:
+    - {prefix: T_, secretRef: {name: t}}
+    - {secretRef: {name: none, optional: true}}
+    env:
+    - {name: T_one, value: overridden}
+    - {name: WHERE, value: i}
+    - {name: A_FILE, value: /s/a}
+    - {name: B, valueFrom: {secretKeyRef: {name: s, key: b}}}
+    - {name: NONE, valueFrom: {secretKeyRef: {name: s, key: none, optional: true}}}
+    volumeMounts:
+    - {name: whole, mountPath: /s}
+    - {name: items, mountPath: /etc/one, subPath: sub/b}
+    - {name: items, mountPath: /etc/some, subPathExpr: s$(NOBODY)ub}
+    - {name: items, mountPath: /etc/which, subPathExpr: $(WHERE)tem}
+    - {name: projected, mountPath: /p}
+    - {name: none, mountPath: /none}
+  volumes:
+  - {name: whole, secret: {secretName: s, defaultMode: 0400}}
+  - {name: items, secret: {secretName: s, items: [{key: b, path: sub/b, mode: 0600}, {key: a, path: item}]}}
+  - name: projected
+    projected:
+      defaultMode: 0444
+      sources:
+      - {secret: {name: t, items: [{key: one, path: x}]}}
+      - {secret: {name: s, items: [{key: a, path: y}]}}
+      - {downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}}
+  - {name: none, secret: {secretName: none, optional: true}}
+`
+
+func TestShapes(t *testing.T) {
+	c := newCluster(t)
+	c.manifest(shapes)
+	c.running("shapes")
+	c.shows(look(t, c.open(), peek.Target{Selector: "app=shapes"}), `
+pod/shapes setup (init) over
+  file s/.hidden at /s/.hidden 0440 0:2000
+  file s/a at /s/a 0440 0:2000
+  file s/b at /s/b 0440 0:2000
+pod/shapes side (sidecar)
+  file s/b at /i/sub/b 0640 0:2000
+  file s/a at /i/item 0644 0:2000
+  seen /i/item 0644 0:2000 A-value
+  seen /i/sub/b 0640 0:2000 B-value
+pod/shapes main
+  file s/.hidden at /s/.hidden 0440 0:2000
+  file s/a at /s/a 0440 0:2000
+  file s/b at /s/b 0440 0:2000
+  file s/b at /etc/one 0640 0:2000 subPath
+  file s/a at /etc/which 0644 0:2000 subPath
+  file t/one at /p/x 0444 0:2000
+  file s/a at /p/y 0444 0:2000
+  file none/ at /none optional
+  env t/9lives in T_9lives
+  env none/ optional
+  env s/b in B
+  env s/none in NONE optional
+  pointer s/a at /s/a in A_FILE
+  seen /etc/one 0640 0:2000 B-value
+  seen /etc/which 0644 0:2000 A-value
+  seen /p/x 0444 0:2000 T-one
+  seen /p/y 0444 0:2000 A-value
+  seen /s/.hidden 0440 0:2000 H-value
+  seen /s/a 0440 0:2000 A-value
+  seen /s/b 0440 0:2000 B-value
+  seen A_FILE /s/a
+  seen B B-value
+  seen T_9lives T-nine
+`, "A-value", "B-value", "H-value", "T-one", "T-nine", "/s/a")
+}
+
+// The processes of other containers are not taken for the container's own.
+func TestSharedProcesses(t *testing.T) {
+	c := newCluster(t)
+	c.manifest(`
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {a: A-value, b: B-value}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shared}
+spec:
+  terminationGracePeriodSeconds: 0
+  shareProcessNamespace: true
+  containers:
+  - {name: one, image: secretx-test/busybox:1, command: [sh, -c, "sleep 3600 & wait"], env: [{name: X, valueFrom: {secretKeyRef: {name: s, key: a}}}]}
+  - {name: two, image: secretx-test/busybox:1, command: [sleep, "3600"], env: [{name: X, valueFrom: {secretKeyRef: {name: s, key: b}}}]}
+  - {name: bare, image: secretx-test/distroless:1, env: [{name: X, valueFrom: {secretKeyRef: {name: s, key: b}}}], volumeMounts: [{name: v, mountPath: /v}]}
+  volumes:
+  - {name: v, secret: {secretName: s, items: [{key: a, path: x}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: node}
+spec:
+  terminationGracePeriodSeconds: 0
+  hostPID: true
+  containers:
+  - {name: one, image: secretx-test/busybox:1, command: [sleep, "3600"], env: [{name: X, valueFrom: {secretKeyRef: {name: s, key: a}}}]}
+  - {name: bare, image: secretx-test/distroless:1, env: [{name: X, valueFrom: {secretKeyRef: {name: s, key: b}}}]}
+`)
+	c.running("shared", "node")
+	c.shows(look(t, c.open(), pod("shared"), ephemeral), `
+pod/shared one
+  env s/a in X
+  seen X A-value
+pod/shared two
+  env s/b in X
+  seen X B-value
+pod/shared bare
+  file s/a at /v/x 0644
+  env s/b in X
+  seen /v/x 0644 0:0 A-value
+  seen X B-value
+`, "A-value", "B-value")
+	c.shows(look(t, c.open(), pod("node"), ephemeral), `
+pod/node one
+  env s/a in X
+  seen X A-value
+pod/node bare
+  env s/b in X
+  seen X B-value
+`, "A-value", "B-value")
+}
+
+const distroless = `
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {a: A-value, b: B-value}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: root}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: secretx-test/distroless:1
+    env: [{name: X, valueFrom: {secretKeyRef: {name: s, key: a}}}]
+    volumeMounts:
+    - {name: v, mountPath: /v}
+    - {name: v, mountPath: /run/deep/a, subPath: a}
+  volumes:
+  - {name: v, secret: {secretName: s}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: nobody}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: secretx-test/distroless:1
+    securityContext: {runAsUser: 65534, runAsNonRoot: true, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}
+    env: [{name: X, valueFrom: {secretKeyRef: {name: s, key: a}}}]
+    volumeMounts: [{name: v, mountPath: /v}]
+  volumes:
+  - {name: v, secret: {secretName: s}}
+`
+
+func TestWithoutShell(t *testing.T) {
+	c := newCluster(t)
+	c.kubectl("", "label", "namespace", c.namespace, "pod-security.kubernetes.io/warn=privileged")
+	c.manifest(distroless)
+	c.running("root", "nobody")
+	for _, found := range look(t, c.open(), pod("root")) {
+		if found.Unseen != "the image has no shell" || !strings.Contains(found.Hint, "--allow-ephemeral") || found.Note != "" {
+			t.Errorf("%q %q %q", found.Unseen, found.Hint, found.Note)
+		}
+	}
+	root := look(t, c.open(), pod("root"), ephemeral)
+	c.shows(root, `
+pod/root main
+  file s/a at /v/a 0644
+  file s/b at /v/b 0644
+  file s/a at /run/deep/a 0644 subPath
+  env s/a in X
+  seen /run/deep/a 0644 0:0 A-value
+  seen /v/a 0644 0:0 A-value
+  seen /v/b 0644 0:0 B-value
+  seen X A-value
+`, "A-value", "B-value")
+	if again := look(t, c.open(), pod("root"), ephemeral); again[0].Note != root[0].Note || !strings.HasPrefix(again[0].Note, "ephemeral container secretx-peek-") {
+		t.Errorf("%q, then %q", root[0].Note, again[0].Note)
+	}
+
+	// In a namespace that is restricted, what runs as the user of the container is all that is let in.
+	c.kubectl("", "label", "namespace", c.namespace, "pod-security.kubernetes.io/enforce=restricted")
+	c.shows(look(t, c.open(), pod("nobody"), ephemeral), `
+pod/nobody main
+  file s/a at /v/a 0644
+  file s/b at /v/b 0644
+  env s/a in X
+  seen /v/a 0644 0:0 A-value
+  seen /v/b 0644 0:0 B-value
+  seen X A-value
+`, "A-value", "B-value")
+}
