@@ -13,19 +13,14 @@ import (
 	"github.com/secretx/secretx/shared/endpoint"
 )
 
-const (
-	// kept is how many connections stay open between requests: as many as are made at a time.
-	kept = 16
-	// logins is how many connections there may be over ssh. Each is a process and a login, and a
-	// server that sees more than ten begin at once turns some of them away (MaxStartups).
-	logins = 6
-)
+// kept is how many connections stay open between requests: as many as are usually made at a time.
+const kept = 16
 
 // Docker gives the client of a Docker context, or of the current one when name is empty.
 //
 // It is made of what the CLI says (context store, flags, configuration), as the CLI makes its own.
 // That one would end the process when the context can't be used, greets the engine without listening
-// to a context.Context, and comes with connections that can't be limited any more.
+// to a context.Context, and comes with connections that nothing can be set of any more.
 func Docker(cli command.Cli, name string) func(context.Context) (client.APIClient, error) {
 	return func(context.Context) (client.APIClient, error) {
 		if name == "" {
@@ -70,7 +65,7 @@ func newClient(cli command.Cli, name string) (*client.Client, error) {
 	return api, nil
 }
 
-// connections sets how many of them there are. Docker's defaults keep two, and open a new one for
+// connections sets how they are made and kept. Docker's defaults keep two, and open a new one for
 // each request beyond.
 func connections(host string) client.Opt {
 	return func(api *client.Client) error {
@@ -80,7 +75,7 @@ func connections(host string) client.Opt {
 		}
 		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = kept, kept
 		if u, err := url.Parse(host); err == nil && u.Scheme == "ssh" {
-			transport.MaxConnsPerHost = logins
+			transport.DialContext = queued(transport.DialContext)
 		}
 		return nil
 	}
