@@ -3,11 +3,11 @@ package kube
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,7 +28,7 @@ func (c *connection) targetPods(ctx context.Context, target peek.Target) ([]core
 	var found []corev1.Pod
 	var err error
 	switch {
-	case target.Selector != "":
+	case target.Selector != "", target == (peek.Target{}):
 		found, err = c.selectedPods(ctx, target.Selector)
 	case target.Type == "" || podKind.called(target.Type):
 		return c.namedPod(ctx, target.Name)
@@ -94,7 +94,7 @@ func (c *connection) podsBelow(ctx context.Context, target peek.Target) ([]corev
 	if selector := owner.podSelector(); selector != "" {
 		return c.selectedPods(ctx, selector)
 	}
-	return c.descendants(ctx, object, owner.Metadata.UID)
+	return c.descendants(ctx, object, owner.Metadata.UID, between(what))
 }
 
 // selecting is an object of any kind, as far as it tells which pods are its own.
@@ -139,23 +139,31 @@ func (s selecting) podSelector() string {
 	return text
 }
 
-// between are the kinds that may stand between a pod and what a user made.
-var between = []kind{replicaSetKind, jobKind, deploymentKind, statefulSetKind, daemonSetKind}
+// between are the kinds that may stand between a pod and the object of another kind that made them.
+func between(top kind) []kind {
+	if top.called(cronJobKind.plural) {
+		return []kind{jobKind}
+	}
+	return []kind{replicaSetKind, jobKind, deploymentKind, statefulSetKind, daemonSetKind}
+}
 
 // descendants are the pods below an object without a selector, such as a CronJob or a custom kind,
 // found by their owner references. What may not be listed is taken to lead nowhere, unless nothing is
 // found at all.
-func (c *connection) descendants(ctx context.Context, object string, ancestor types.UID) ([]corev1.Pod, error) {
+func (c *connection) descendants(ctx context.Context, object string, ancestor types.UID, between []kind) ([]corev1.Pod, error) {
 	all, err := c.selectedPods(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	lists := make([][]metav1.PartialObjectMetadata, len(between))
-	refused := make([]error, len(between))
+	var refused error
+	var mu sync.Mutex
 	err = parallel(ctx, len(between), func(ctx context.Context, i int) error {
 		list, err := c.metadataOf(ctx, between[i])
 		if apierrors.IsForbidden(err) {
-			refused[i] = c.fail(ctx, opFindPods, object, err)
+			mu.Lock()
+			defer mu.Unlock()
+			refused = c.fail(ctx, opFindPods, object, err)
 			return nil
 		}
 		lists[i] = list
@@ -190,7 +198,7 @@ func (c *connection) descendants(ctx context.Context, object string, ancestor ty
 		return true
 	})
 	if len(below) == 0 {
-		return nil, errors.Join(refused...)
+		return nil, refused
 	}
 	return below, nil
 }
