@@ -79,9 +79,6 @@ func (e *Endpoint) Look(ctx context.Context, containers []peek.Container, option
 	if len(options.Nonce) == 0 {
 		return &endpoint.Error{Op: opLook, Place: e.name, Reason: endpoint.ErrInvalid, Cause: errors.New("a digest needs a nonce")}
 	}
-	if e.options.NoProbe {
-		return e.cannot(opLook, errors.New("--no-probe forbids it"), "")
-	}
 	if options.Progress == nil {
 		options.Progress = func(string) {}
 	}
