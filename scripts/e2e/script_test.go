@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,7 @@ func TestScripts(t *testing.T) {
 				Files: []string{file}, Setup: s.setup, RequireExplicitExec: true, RequireUniqueNames: true,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits":       s.exits,
+					"until":       s.until,
 					"oneline":     s.oneline,
 					"expand":      s.expand,
 					"random":      s.random,
@@ -177,6 +179,30 @@ func (s *script) exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if limit > 0 && took > limit {
 		ts.Fatalf("it took %s, more than %s", took, limit)
+	}
+}
+
+// until D [-out REGEXP] CMD ARGS…: runs the command again and again until it exits with 0, or, however
+// it exits, until its output matches, for no longer than D.
+func (s *script) until(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 1, "until D [-out REGEXP] CMD ARGS…")
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	args = args[1:]
+	var wanted *regexp.Regexp
+	if len(args) > 2 && args[0] == "-out" {
+		wanted, err = regexp.Compile("(?m)" + args[1])
+		ts.Check(err)
+		args = args[2:]
+	}
+	for began := time.Now(); ; time.Sleep(500 * time.Millisecond) {
+		err = ts.Exec(args[0], args[1:]...)
+		if err == nil && wanted == nil || wanted != nil && wanted.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Since(began) > limit {
+			ts.Fatalf("not within %s: %v", limit, err)
+		}
 	}
 }
 
