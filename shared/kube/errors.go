@@ -53,10 +53,7 @@ func (c *connection) judge(err error) (reason error, hint string) {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return endpoint.ErrForbidden, "The namespace is being deleted."
 	case apierrors.IsForbidden(err):
-		if m := denied.FindStringSubmatch(err.Error()); m != nil {
-			hint = fmt.Sprintf("A Role in namespace %q must allow %q on %q.", c.namespace, m[1], m[2])
-		}
-		return endpoint.ErrForbidden, hint
+		return endpoint.ErrForbidden, c.missingRight(err.Error())
 	case apierrors.IsUnauthorized(err):
 		return endpoint.ErrForbidden, "The credentials of this kubeconfig context are missing, wrong or expired: log in again."
 	case apierrors.IsNotFound(err):
@@ -72,6 +69,15 @@ func (c *connection) judge(err error) (reason error, hint string) {
 		return endpoint.ErrInvalid, ""
 	}
 	return nil, ""
+}
+
+// missingRight names the right that a refusal is for want of; empty when that wouldn't help.
+func (c *connection) missingRight(refusal string) string {
+	m := denied.FindStringSubmatch(refusal)
+	if m == nil {
+		return ""
+	}
+	return fmt.Sprintf("A Role in namespace %q must allow %q on %q.", c.namespace, m[1], m[2])
 }
 
 // aboutNamespace tells whether it is the namespace itself that isn't there.

@@ -10,7 +10,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
 
@@ -62,10 +61,6 @@ func (k kind) path() string {
 		return "/api/" + k.version
 	}
 	return "/apis/" + k.group + "/" + k.version
-}
-
-func (k kind) groupResource() schema.GroupResource {
-	return schema.GroupResource{Group: k.group, Resource: k.plural}
 }
 
 // called tells whether a user means this kind by a name, the way kubectl takes one: deploy, Deployment,

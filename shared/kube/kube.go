@@ -13,6 +13,25 @@
 //	secrets     patch                              Update
 //	secrets     delete                             Remove
 //
+//	pods                     get    Containers of one pod; Look with AllowEphemeral
+//	pods                     list   Containers of a selector or an owner
+//	the owner's kind         get    Containers of an owner, as deployments.apps
+//	jobs.batch               list   Containers of a CronJob
+//	replicasets.apps, jobs.batch, deployments.apps, statefulsets.apps, daemonsets.apps
+//	                         list   Containers of a custom kind that has no spec.selector: those of them
+//	                                that stand between it and its pods
+//	secrets                  get    Containers: the keys of what pods refer to
+//	pods/exec                create Look
+//	pods/ephemeralcontainers patch  Look with AllowEphemeral
+//
+//	pods, podtemplates, replicationcontrollers, serviceaccounts, deployments.apps, replicasets.apps,
+//	statefulsets.apps, daemonsets.apps, jobs.batch, cronjobs.batch, ingresses.networking.k8s.io
+//	                         list   Consumers; what may not be listed is in Graph.Blind
+//
+// Two things are better with more, and go without: with get on replicasets.apps and jobs.batch (list
+// for many of them), Containers calls a pod's owner "deployment/web" and not after its ReplicaSet; with
+// get on pods/exec, Look saves a request for each wave, since a WebSocket begins with a GET.
+//
 // Every rule may be narrowed by resourceNames, that for namespaces to the namespace itself and those
 // for secrets to the names concerned; even create, which Kubernetes can't narrow for a POST, because
 // secrets are created by server-side apply, where the name is part of the request. A list that is

@@ -146,7 +146,8 @@ func (c *connection) execError(ctx context.Context, pod string, err error, stder
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case denied.MatchString(text):
-		return c.fail(ctx, op, pod, apierrors.NewForbidden(podKind.groupResource(), pod, errors.New(text)))
+		text = strings.TrimPrefix(text, "unable to upgrade connection: ")
+		return &endpoint.Error{Op: op, Object: pod, Place: c.place, Reason: endpoint.ErrForbidden, Cause: errors.New(text), Hint: c.missingRight(text)}
 	case apierrors.IsNotFound(err), noContainer.MatchString(text), strings.Contains(text, fmt.Sprintf("pods %q not found", pod)):
 		return errGone
 	case noProgram.MatchString(text):

@@ -239,6 +239,71 @@ func TestNodes(t *testing.T) {
 	clean(t, e)
 }
 
+// TestNodesAway: nodes that take no tasks, that are gone, or that the manager believes to be there
+// while they are not.
+func TestNodesAway(t *testing.T) {
+	for _, api := range nodes(t) {
+		loadHelper(t, api)
+	}
+	e := connect(t, Options{})
+	service := serve(t, e, count(t, e), func(s *swarm.ServiceSpec) { s.Mode = swarm.ServiceMode{Global: &swarm.GlobalService{}} })
+	look := func(t *testing.T, node string, within time.Duration, text string) {
+		t.Helper()
+		start := time.Now()
+		there := false
+		for _, c := range inspectInside(t, e, service, peek.LookOptions{}) {
+			if c.Node == node {
+				there = true
+				t.Logf("%s: %s. %s", c.Node, c.Unseen, c.Hint)
+				if !strings.Contains(c.Unseen, text) {
+					t.Errorf("%+v", c)
+				}
+			} else if c.Unseen != "" {
+				t.Errorf("%s: %s", c.Node, c.Unseen)
+			}
+		}
+		if took := time.Since(start); took > within || there != (text != "") {
+			t.Errorf("there %v, after %s", there, took)
+		}
+	}
+	available := func(node string, availability swarm.NodeAvailability) {
+		t.Helper()
+		found, _, err := e.engine.api.NodeInspectWithRaw(t.Context(), node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found.Spec.Availability = availability
+		if err := e.engine.api.NodeUpdate(context.Background(), found.ID, found.Version, found.Spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testbed := func(args ...string) {
+		t.Helper()
+		command := exec.Command("../../scripts/testbed", args...)
+		command.Env = append(os.Environ(), "SECRETX_TESTBED_DIR="+os.Getenv("SECRETX_TESTBED"))
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	available("node2", swarm.NodeAvailabilityPause)
+	look(t, "node2", 3*time.Second, "takes no tasks: its availability is pause")
+	available("node1", swarm.NodeAvailabilityPause) // looked at without a job
+	look(t, "node2", 3*time.Second, "takes no tasks: its availability is pause")
+	available("node1", swarm.NodeAvailabilityActive)
+	available("node2", swarm.NodeAvailabilityDrain)
+	time.Sleep(3 * time.Second)
+	look(t, "node2", 3*time.Second, "")
+	available("node2", swarm.NodeAvailabilityActive)
+	running(t, e, service, count(t, e))
+
+	testbed("docker", "stop", "node3")
+	t.Cleanup(func() { testbed("docker", "start", "node3") })
+	look(t, "node3", 30*time.Second, "node")
+	time.Sleep(20 * time.Second)
+	look(t, "node3", 3*time.Second, "its node node3 is down")
+	clean(t, e)
+}
+
 func loadHelper(t *testing.T, api client.APIClient) {
 	t.Helper()
 	var archive bytes.Buffer

@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/swarm"
 
+	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/probe"
 	"github.com/secretx/secretx/shared/probe/inside"
 )
@@ -143,10 +144,16 @@ func (l *looking) job(ctx context.Context, node swarm.Node, image string, spots 
 		op: opLook, spec: lookSpec(l.engine, node.ID, image, look), progress: look.Progress, read: l.take(look, spots),
 		start: start, silence: lookSilence, hint: hint,
 	})
-	if err != nil && strings.Contains(err.Error(), "No such image: sha256:") {
-		err = l.cannot(opLook, fmt.Errorf("node %s doesn't have the helper", host), hint)
+	failure := (*endpoint.Error)(nil)
+	switch {
+	case !errors.As(err, &failure) || failure.Cause == nil:
+		return err
+	case strings.Contains(failure.Cause.Error(), "No such image: sha256:"):
+		failure.Cause = fmt.Errorf("node %s doesn't have the helper", host)
+	default:
+		failure.Cause = fmt.Errorf("the job that should look there, on node %s: %w", host, failure.Cause)
 	}
-	return err
+	return failure
 }
 
 // lookSpec is the job. A task can't be given a process namespace, so that it sees the node's through

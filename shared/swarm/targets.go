@@ -287,8 +287,8 @@ func slot(t *swarm.Task) string {
 	return strconv.Itoa(t.Slot)
 }
 
-// current takes the tasks that should run, and of each slot without any the last one, unless it was
-// told to stop.
+// current takes the tasks that should run, and of each slot without any the last one, unless it has
+// stopped as it was told to: it may have failed, or its node is away and nobody knows.
 func current(tasks []swarm.Task) []swarm.Task {
 	slices.SortStableFunc(tasks, func(a, b swarm.Task) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	wanted := map[string]bool{}
@@ -300,7 +300,7 @@ func current(tasks []swarm.Task) []swarm.Task {
 	var now []swarm.Task
 	for i := range tasks {
 		t := &tasks[i]
-		if shouldRun(t) || !wanted[slot(t)] && ended(t) {
+		if shouldRun(t) || !wanted[slot(t)] && (ended(t) || live(t) && t.DesiredState == swarm.TaskStateShutdown) {
 			now = append(now, *t)
 		}
 		wanted[slot(t)] = true // what is older is history
@@ -456,7 +456,16 @@ func notRunning(t *swarm.Task) (unseen, hint string) {
 		return "", ""
 	}
 	why := cmp.Or(oneLine(t.Status.Err), oneLine(t.Status.Message))
-	unseen = "its task is " + string(t.Status.State)
+	switch state := t.Status.State; state {
+	case swarm.TaskStateFailed:
+		unseen = "its task failed"
+	case swarm.TaskStateRejected:
+		unseen = "its task was rejected"
+	case swarm.TaskStateShutdown, swarm.TaskStateRemove:
+		unseen = "its task was shut down"
+	default:
+		unseen = "its task is " + string(state)
+	}
 	if why != "" && why != string(t.Status.State) {
 		unseen += ": " + why
 	}

@@ -480,3 +480,24 @@ func FuzzDecodeStream(f *testing.F) {
 		}
 	})
 }
+
+// TestLook: what is said of a container may be longer than a secret, and is bound to the request.
+func TestLook(t *testing.T) {
+	job := Job{Run: "RUN", Mode: Look, Count: 2, Key: testKey(t).PublicKey().Bytes(), Nonce: []byte("n"), Request: []byte("{}")}
+	bodies := [][]byte{make([]byte, MaxBody+1), []byte("{}")}
+	log := write(t, job, bodies...)
+	if n, err := read(t, NewReader(job, testKey(t)), bytes.NewReader(log), bodies); err != nil || n != 2 {
+		t.Errorf("%d records: %v", n, err)
+	}
+	for name, change := range map[string]func(*Job){
+		"another request": func(j *Job) { j.Request = []byte("[]") },
+		"another mode":    func(j *Job) { j.Mode, j.Request = Digests, nil },
+		"another nonce":   func(j *Job) { j.Nonce = []byte("m") },
+	} {
+		other := job
+		change(&other)
+		if _, err := read(t, NewReader(other, testKey(t)), bytes.NewReader(log), nil); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
