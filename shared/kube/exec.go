@@ -22,7 +22,7 @@ func (c *connection) exec(ctx context.Context, pod, container string, command []
 	ctx = klog.NewContext(ctx, klog.Logger{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var out, complaint sink
+	out, complaint := sink{overflow: cancel}, sink{overflow: cancel}
 	done := make(chan error, 1)
 	go func() { done <- c.stream(ctx, pod, container, command, &out, &complaint) }()
 	// Not everything in a stream heeds its context.
@@ -34,6 +34,7 @@ func (c *connection) exec(ctx context.Context, pod, container string, command []
 	stdout, full := out.close()
 	stderr, _ = complaint.close()
 	if full {
+		clear(stdout)
 		err = errors.New("it answers with more than secrets can hold")
 	}
 	return stdout, stderr, err
@@ -79,12 +80,17 @@ type sink struct {
 	buffer bytes.Buffer
 	closed bool
 	full   bool
+	// overflow is called once it is full: a stream that can't be written waits for its end nevertheless.
+	overflow func()
 }
 
 func (s *sink) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.full = s.full || s.buffer.Len()+len(p) > answerLimit
+	if s.buffer.Len()+len(p) > answerLimit {
+		s.full = true
+		s.overflow()
+	}
 	if s.closed || s.full {
 		return 0, errors.New("nobody reads on")
 	}

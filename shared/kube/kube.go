@@ -1,6 +1,6 @@
 // Package kube is the endpoint over one namespace of a Kubernetes cluster. Besides the mains and
 // command, which find the kubeconfig, it is the only package that may import client-go; it imports
-// secret and endpoint, and is given the configuration by its caller.
+// secret, endpoint, and the types of peek and consumers, and is given the configuration by its caller.
 //
 // # Rights
 //

@@ -138,7 +138,7 @@ var (
 // execError finds out what an exec failed of.
 func (c *connection) execError(ctx context.Context, pod string, err error, stderr string) error {
 	const op = "exec into pod"
-	text := err.Error() + stderr
+	text := strings.TrimSuffix(err.Error()+": "+strings.TrimSpace(stderr), ": ")
 	var exit utilexec.CodeExitError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -157,7 +157,7 @@ func (c *connection) execError(ctx context.Context, pod string, err error, stder
 	case errors.Is(err, errClosed), errors.Is(err, errCut):
 		return err
 	}
-	return fmt.Errorf("exec failed: %s", strings.TrimSpace(text))
+	return fmt.Errorf("exec failed: %s", text)
 }
 
 // told gives the parts of an error of one container: why there is nothing to see, and what helps.

@@ -30,7 +30,8 @@ func judgeState(container *peek.Container, pod *corev1.Pod, part part, known sec
 	default:
 		container.Unseen = waiting(pod, status)
 	}
-	if container.Unseen != "" && container.Started.IsZero() {
+	silent := status != nil && status.State.Waiting != nil && status.State.Waiting.Message == ""
+	if silent && status.LastTerminationState.Terminated == nil {
 		container.Unseen += lacking(container.Wants, known)
 	}
 }

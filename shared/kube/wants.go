@@ -23,12 +23,20 @@ func (w wanting) all() (wants []peek.Want, directories []string) {
 	for _, mount := range w.container.VolumeMounts {
 		files, whole := w.mounted(mount, literals)
 		wants = append(wants, files...)
-		if whole {
+		if whole && !w.mountedBelow(mount.MountPath) {
 			directories = append(directories, path.Clean(mount.MountPath))
 		}
 	}
 	pointers := pointersTo(wants, w.container.Env, literals)
 	return slices.Concat(wants, env, pointers), directories
+}
+
+// mountedBelow tells whether another volume has its files in a directory.
+func (w wanting) mountedBelow(directory string) bool {
+	directory = strings.TrimSuffix(path.Clean(directory), "/") + "/"
+	return slices.ContainsFunc(w.container.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return strings.HasPrefix(path.Clean(m.MountPath), directory)
+	})
 }
 
 // mounted are the files of one volume mount, and whether there is nothing else below it.
