@@ -109,7 +109,7 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 // killed from under us.
 func watchParent(ctx context.Context, cancel context.CancelFunc) {
 	parent := os.Getppid()
-	ticker := time.NewTicker(200 * time.Millisecond)
+	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
