@@ -45,6 +45,8 @@ type Host struct {
 	// Prepare runs before each verb; its cancel ends the verb in the way in which the host passes
 	// signals on.
 	Prepare func(*cobra.Command, []string) error
+	// ProbeImage writes the image of the probe for an architecture, as docker save does.
+	ProbeImage func(out io.Writer, architecture string) error
 	// Ago says how long ago something was, in the host's words.
 	Ago func(time.Time) string
 	// Version is printed by the verb version.
@@ -140,7 +142,7 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		}
 	}
 	root.AddCommand(verbs...)
-	root.AddCommand(newVersionCommand(host))
+	root.AddCommand(newProbeImageCommand(host), newVersionCommand(host))
 	return root
 }
 

@@ -81,12 +81,13 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		CLI:    "docker secretx",
 		Native: secret.Swarm,
 		In:     dockerCLI.In(), Out: dockerCLI.Out(), Err: dockerCLI.Err(),
-		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
-		Shown:    func() bool { return dockerCLI.Out().IsTerminal() },
-		Ago:      func(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" },
-		Version:  version,
-		Printer:  newPrinter,
-		Flags:    config.addFlags,
+		Terminal:   func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
+		Shown:      func() bool { return dockerCLI.Out().IsTerminal() },
+		Ago:        func(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" },
+		ProbeImage: swarm.ProbeImage,
+		Version:    version,
+		Printer:    newPrinter,
+		Flags:      config.addFlags,
 		Prepare: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithCancel(cmd.Context())
 			cmd.SetContext(ctx)

@@ -51,11 +51,12 @@ func newRoot() (*cobra.Command, error) {
 		CLI:    "kubectl secretx",
 		Native: secret.Kubernetes,
 		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
-		Shown:    func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
-		Ago:      func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
-		Version:  version,
-		Printer:  newPrinter,
+		Terminal:   func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
+		Shown:      func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
+		Ago:        func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
+		ProbeImage: swarm.ProbeImage,
+		Version:    version,
+		Printer:    newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
 			config.AddFlags(flags)
 			flags.StringVar(&docker.Context, "docker-context", "", "Docker `context`, where an endpoint names none")
