@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"sync"
@@ -110,4 +111,76 @@ func BenchmarkList(b *testing.B) {
 		runtime.KeepAlive(all)
 		b.StartTimer()
 	}
+}
+
+// BenchmarkConsumers finds those of 5,000 pods, beside the bare lists of the same kinds.
+func BenchmarkConsumers(b *testing.B) {
+	const n = 5000
+	c := newCluster(b)
+	each(b, n, 32, func(i int) error {
+		status, answer := c.do(http.MethodPost, "/api/v1/namespaces/"+c.namespace+"/pods", "", object{
+			"metadata": object{
+				"name": fmt.Sprint("web-", i), "labels": object{"app": "web", "pod-template-hash": "5d4f8c7b9"},
+				"annotations": object{"example.com/revision": "1"},
+			},
+			"spec": object{
+				"schedulerName": "nobody",
+				"containers": []object{{
+					"name": "web", "image": "registry.example.com/shop/web:1.2.3",
+					"ports":     []object{{"containerPort": 8080}},
+					"resources": object{"requests": object{"cpu": "100m", "memory": "128Mi"}, "limits": object{"memory": "256Mi"}},
+					"env": []object{
+						{"name": "LEVEL", "value": "info"},
+						{"name": "PASSWORD", "valueFrom": object{"secretKeyRef": object{"name": fmt.Sprint("db-", i%500), "key": "password"}}},
+					},
+					"volumeMounts":  []object{{"name": "tls", "mountPath": "/etc/tls"}},
+					"livenessProbe": object{"httpGet": object{"path": "/healthz", "port": 8080}},
+				}},
+				"volumes": []object{{"name": "tls", "secret": object{"secretName": fmt.Sprint("tls-", i%500)}}},
+			},
+		})
+		if status != http.StatusCreated {
+			return fmt.Errorf("%d %v", status, answer)
+		}
+		return nil
+	})
+	paths := []string{
+		"/api/v1/namespaces/%s/pods", "/api/v1/namespaces/%s/podtemplates", "/api/v1/namespaces/%s/replicationcontrollers", "/api/v1/namespaces/%s/serviceaccounts",
+		"/apis/apps/v1/namespaces/%s/deployments", "/apis/apps/v1/namespaces/%s/replicasets", "/apis/apps/v1/namespaces/%s/statefulsets", "/apis/apps/v1/namespaces/%s/daemonsets",
+		"/apis/batch/v1/namespaces/%s/jobs", "/apis/batch/v1/namespaces/%s/cronjobs", "/apis/networking.k8s.io/v1/namespaces/%s/ingresses",
+	}
+	bare := func(query string) func(b *testing.B) {
+		return func(b *testing.B) {
+			for range b.N {
+				var size atomic.Int64
+				each(b, len(paths), len(paths), func(i int) error {
+					request, err := http.NewRequest(http.MethodGet, c.config.Host+fmt.Sprintf(paths[i], c.namespace)+query, nil)
+					if err != nil {
+						return err
+					}
+					request.Header.Set("Accept", "application/vnd.kubernetes.protobuf")
+					request.Header.Set("Accept-Encoding", "identity")
+					response, err := c.client.Do(request)
+					if err != nil {
+						return err
+					}
+					defer func() { _ = response.Body.Close() }()
+					read, err := io.Copy(io.Discard, response.Body)
+					size.Add(read)
+					return err
+				})
+				b.ReportMetric(float64(size.Load())/1e6, "MB")
+			}
+		}
+	}
+	b.Run("bare", bare(""))
+	b.Run("bare-cache", bare("?resourceVersion=0"))
+	b.Run("consumers", func(b *testing.B) {
+		for range b.N {
+			found, err := c.open().Consumers(b.Context())
+			if err != nil || len(found.Consumers) != n {
+				b.Fatal(len(found.Consumers), err)
+			}
+		}
+	})
 }

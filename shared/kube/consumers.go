@@ -3,7 +3,6 @@ package kube
 import (
 	"cmp"
 	"context"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/secretx/secretx/shared/consumers"
 )
@@ -75,58 +73,38 @@ type step struct {
 
 func (s *survey) steps(c *connection) []step {
 	return []step{
-		listing(c, podKind, s, func(page *corev1.PodList) []found { return each(page.Items, podFound) }),
-		listing(c, replicaSetKind, s, func(page *appsv1.ReplicaSetList) []found { return s.replicaSets(page.Items) }),
-		listing(c, jobKind, s, func(page *batchv1.JobList) []found { return s.jobs(page.Items) }),
-		listing(c, deploymentKind, s, func(page *appsv1.DeploymentList) []found {
-			return each(page.Items, func(o *appsv1.Deployment) found { return templateFound(deploymentKind, o, &o.Spec.Template) })
+		listing(c, podKind, s, podFound),
+		listing(c, replicaSetKind, s, s.replicaSet),
+		listing(c, jobKind, s, s.job),
+		listing(c, deploymentKind, s, func(o *appsv1.Deployment) found { return templateFound(deploymentKind, o, &o.Spec.Template) }),
+		listing(c, statefulSetKind, s, func(o *appsv1.StatefulSet) found { return templateFound(statefulSetKind, o, &o.Spec.Template) }),
+		listing(c, daemonSetKind, s, func(o *appsv1.DaemonSet) found { return templateFound(daemonSetKind, o, &o.Spec.Template) }),
+		listing(c, cronJobKind, s, func(o *batchv1.CronJob) found {
+			return templateFound(cronJobKind, o, &o.Spec.JobTemplate.Spec.Template)
 		}),
-		listing(c, statefulSetKind, s, func(page *appsv1.StatefulSetList) []found {
-			return each(page.Items, func(o *appsv1.StatefulSet) found { return templateFound(statefulSetKind, o, &o.Spec.Template) })
+		listing(c, replicationControllerKind, s, func(o *corev1.ReplicationController) found {
+			return templateFound(replicationControllerKind, o, o.Spec.Template)
 		}),
-		listing(c, daemonSetKind, s, func(page *appsv1.DaemonSetList) []found {
-			return each(page.Items, func(o *appsv1.DaemonSet) found { return templateFound(daemonSetKind, o, &o.Spec.Template) })
-		}),
-		listing(c, cronJobKind, s, func(page *batchv1.CronJobList) []found {
-			return each(page.Items, func(o *batchv1.CronJob) found {
-				return templateFound(cronJobKind, o, &o.Spec.JobTemplate.Spec.Template)
-			})
-		}),
-		listing(c, replicationControllerKind, s, func(page *corev1.ReplicationControllerList) []found {
-			return each(page.Items, func(o *corev1.ReplicationController) found {
-				return templateFound(replicationControllerKind, o, o.Spec.Template)
-			})
-		}),
-		listing(c, podTemplateKind, s, func(page *corev1.PodTemplateList) []found {
-			return each(page.Items, func(o *corev1.PodTemplate) found { return templateFound(podTemplateKind, o, &o.Template) })
-		}),
-		listing(c, serviceAccountKind, s, func(page *corev1.ServiceAccountList) []found { return each(page.Items, accountFound) }),
-		listing(c, ingressKind, s, func(page *networkingv1.IngressList) []found { return each(page.Items, ingressFound) }),
+		listing(c, podTemplateKind, s, func(o *corev1.PodTemplate) found { return templateFound(podTemplateKind, o, &o.Template) }),
+		listing(c, serviceAccountKind, s, accountFound),
+		listing(c, ingressKind, s, ingressFound),
 	}
 }
 
-// listing makes a step of what is found in one page of a list.
-func listing[L any, List listOf[L]](c *connection, k kind, s *survey, look func(List) []found) step {
+// listing makes a step of what is found in one object of a list.
+func listing[T any, Item unmarshaler[T]](c *connection, k kind, s *survey, look func(Item) found) step {
 	return step{k, func(ctx context.Context) error {
-		return pages(ctx, c, func() *rest.Request { return c.request(http.MethodGet, k) }, func(page List) error {
-			more := look(page)
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.found = append(s.found, more...)
-			return nil
+		var all []found
+		err := stream(ctx, c, k, func() { all = nil }, func(object Item) {
+			if f := look(object); len(f.Uses) > 0 {
+				all = append(all, f)
+			}
 		})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.found = append(s.found, all...)
+		return err
 	}}
-}
-
-// each makes what refers to a Secret of objects.
-func each[T any](items []T, look func(*T) found) []found {
-	var all []found
-	for i := range items {
-		if f := look(&items[i]); len(f.Uses) > 0 {
-			all = append(all, f)
-		}
-	}
-	return all
 }
 
 func foundIn(k kind, object metav1.Object, uses []consumers.Use) found {
@@ -155,38 +133,34 @@ func templateFound(k kind, object metav1.Object, template *corev1.PodTemplateSpe
 	return foundIn(k, object, podUses(&template.Spec))
 }
 
-// replicaSets are those of which no Deployment has the same template.
-func (s *survey) replicaSets(items []appsv1.ReplicaSet) []found {
-	return each(items, func(o *appsv1.ReplicaSet) found {
-		f := templateFound(replicaSetKind, o, &o.Spec.Template)
-		owner := controller(o.OwnerReferences)
-		s.addRung(replicaSetKind, o.Name, owner)
-		if owner == nil || owner.Kind != deploymentKind.kind {
-			return f
-		}
-		if len(f.Uses) > 0 {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			f.Name = owner.Name
-			s.old = append(s.old, f)
-		}
-		return found{}
-	})
+// replicaSet is a consumer of its own unless it is a Deployment's.
+func (s *survey) replicaSet(o *appsv1.ReplicaSet) found {
+	f := templateFound(replicaSetKind, o, &o.Spec.Template)
+	owner := controller(o.OwnerReferences)
+	s.addRung(replicaSetKind, o.Name, owner)
+	if owner == nil || owner.Kind != deploymentKind.kind {
+		return f
+	}
+	if len(f.Uses) > 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		f.Name = owner.Name
+		s.old = append(s.old, f)
+	}
+	return found{}
 }
 
-// jobs are those that a CronJob hasn't made and done with.
-func (s *survey) jobs(items []batchv1.Job) []found {
-	return each(items, func(o *batchv1.Job) found {
-		owner := controller(o.OwnerReferences)
-		s.addRung(jobKind, o.Name, owner)
-		done := slices.ContainsFunc(o.Status.Conditions, func(condition batchv1.JobCondition) bool {
-			return condition.Status == corev1.ConditionTrue && (condition.Type == batchv1.JobComplete || condition.Type == batchv1.JobFailed)
-		})
-		if owner != nil && done {
-			return found{}
-		}
-		return templateFound(jobKind, o, &o.Spec.Template)
+// job is a consumer unless a CronJob has made it, and it is done.
+func (s *survey) job(o *batchv1.Job) found {
+	owner := controller(o.OwnerReferences)
+	s.addRung(jobKind, o.Name, owner)
+	done := slices.ContainsFunc(o.Status.Conditions, func(condition batchv1.JobCondition) bool {
+		return condition.Status == corev1.ConditionTrue && (condition.Type == batchv1.JobComplete || condition.Type == batchv1.JobFailed)
 	})
+	if owner != nil && done {
+		return found{}
+	}
+	return templateFound(jobKind, o, &o.Spec.Template)
 }
 
 func (s *survey) addRung(k kind, name string, owner *metav1.OwnerReference) {

@@ -4,10 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -42,15 +39,10 @@ var knownKinds = []kind{
 	deploymentKind, replicaSetKind, statefulSetKind, daemonSetKind, jobKind, cronJobKind, ingressKind,
 }
 
-// addKinds registers the types of those that are decoded whole.
+// addKinds registers the types that a codec decodes; what is streamed needs none.
 func addKinds(scheme *runtime.Scheme) {
 	scheme.AddKnownTypes(corev1.SchemeGroupVersion,
-		&corev1.Secret{}, &corev1.SecretList{}, &corev1.Namespace{}, &corev1.NamespaceList{},
-		&corev1.Pod{}, &corev1.PodList{}, &corev1.PodTemplateList{}, &corev1.ReplicationControllerList{}, &corev1.ServiceAccountList{})
-	scheme.AddKnownTypes(appsv1.SchemeGroupVersion,
-		&appsv1.DeploymentList{}, &appsv1.ReplicaSetList{}, &appsv1.StatefulSetList{}, &appsv1.DaemonSetList{})
-	scheme.AddKnownTypes(batchv1.SchemeGroupVersion, &batchv1.JobList{}, &batchv1.CronJobList{})
-	scheme.AddKnownTypes(networkingv1.SchemeGroupVersion, &networkingv1.IngressList{})
+		&corev1.Secret{}, &corev1.SecretList{}, &corev1.Namespace{}, &corev1.NamespaceList{}, &corev1.Pod{}, &corev1.PodList{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	scheme.AddKnownTypes(metav1.SchemeGroupVersion, &metav1.PartialObjectMetadata{}, &metav1.PartialObjectMetadataList{})
 }

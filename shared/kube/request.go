@@ -76,40 +76,48 @@ func (c *connection) get(ctx context.Context, k kind, name string, into runtime.
 }
 
 func (c *connection) sendRead(ctx context.Context, request func() *rest.Request, take func(rest.Result) error) (answer, error) {
+	var a answer
+	err := c.persist(ctx, &a, func(ctx context.Context) error {
+		result := request().MaxRetries(0).Do(ctx).StatusCode(&a.status)
+		if err := result.Error(); err != nil {
+			return err
+		}
+		if take(result) != nil {
+			return errAnswer // instead of what a decoder says, which may quote what it stumbled on
+		}
+		return nil
+	})
+	return a, err
+}
+
+// persist attempts something again while its failure may pass.
+func (c *connection) persist(ctx context.Context, a *answer, attempt func(context.Context) error) error {
 	// client-go logs whole bodies at high verbosity, whoever set that.
 	ctx = klog.NewContext(ctx, klog.Logger{})
-	var a answer
-	for attempt := 1; ; attempt++ {
-		err := c.attempt(ctx, request(), take, &a.status)
-		if err == nil || attempt == attempts || !passing(err) || ctx.Err() != nil {
-			return a, err
+	for i := 1; ; i++ {
+		err := within(ctx, endpoint.CallTimeout, attempt)
+		if err == nil || i == attempts || !passing(err) || ctx.Err() != nil {
+			return err
 		}
 		// A 429 was turned away at the door; after anything else nothing is certain.
 		a.unsure = a.unsure || !apierrors.IsTooManyRequests(err)
-		delay := firstDelay << (attempt - 1)
+		delay := firstDelay << (i - 1)
 		delay += rand.N(delay) // so that those turned away together don't come back together
 		if seconds, suggested := apierrors.SuggestsClientDelay(err); suggested && seconds > 0 {
 			delay = max(delay, time.Duration(seconds)*time.Second)
 		}
 		select {
 		case <-ctx.Done():
-			return a, ctx.Err()
+			return ctx.Err()
 		case <-time.After(delay):
 		}
 	}
 }
 
-func (c *connection) attempt(ctx context.Context, request *rest.Request, take func(rest.Result) error, status *int) error {
-	ctx, cancel := context.WithTimeout(ctx, endpoint.CallTimeout)
+func within(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	result := request.MaxRetries(0).Do(ctx).StatusCode(status)
-	if err := result.Error(); err != nil {
-		return err
-	}
-	if err := take(result); err != nil {
-		return errAnswer // instead of what a decoder says, which may quote what it stumbled on
-	}
-	return nil
+	return do(ctx)
 }
 
 // passing tells whether a failure may be gone the next time. One to connect is not among them: who

@@ -11,11 +11,14 @@ import (
 	"testing"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/secretx/secretx/shared/probe/envelope"
 	"github.com/secretx/secretx/shared/secret"
@@ -37,7 +40,15 @@ type fake struct {
 	serviceRemove  func(context.Context, string) error
 	serviceLogs    func(context.Context, string, container.LogsOptions) (io.ReadCloser, error)
 	taskList       func(context.Context) ([]swarm.Task, error)
+	taskInspect    func(context.Context, string) (swarm.Task, error)
+	serviceInspect func(context.Context, string) (swarm.Service, error)
+	nodeList       func(context.Context) ([]swarm.Node, error)
 	containerList  func(context.Context) ([]container.Summary, error)
+	inspect        func(context.Context, string) (container.InspectResponse, error) // of a container
+	create         func(context.Context, *container.Config, *container.HostConfig, string) error
+	attach         func(context.Context, string) (types.HijackedResponse, error)
+	start          func(context.Context, string) error
+	remove         func(context.Context, string) error
 	clientVersion  string
 	mu             sync.Mutex
 	made, removed  []string // names of services
@@ -86,6 +97,40 @@ func (f *fake) ServiceLogs(ctx context.Context, id string, o container.LogsOptio
 
 func (f *fake) TaskList(ctx context.Context, _ swarm.TaskListOptions) ([]swarm.Task, error) {
 	return f.taskList(ctx)
+}
+
+func (f *fake) TaskInspectWithRaw(ctx context.Context, id string) (swarm.Task, []byte, error) {
+	t, err := f.taskInspect(ctx, id)
+	return t, nil, err
+}
+
+func (f *fake) ServiceInspectWithRaw(ctx context.Context, id string, _ swarm.ServiceInspectOptions) (swarm.Service, []byte, error) {
+	s, err := f.serviceInspect(ctx, id)
+	return s, nil, err
+}
+
+func (f *fake) NodeList(ctx context.Context, _ swarm.NodeListOptions) ([]swarm.Node, error) {
+	return f.nodeList(ctx)
+}
+
+func (f *fake) ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error) {
+	return f.inspect(ctx, id)
+}
+
+func (f *fake) ContainerCreate(ctx context.Context, c *container.Config, h *container.HostConfig, _ *network.NetworkingConfig, _ *ocispec.Platform, name string) (container.CreateResponse, error) {
+	return container.CreateResponse{ID: name}, f.create(ctx, c, h, name)
+}
+
+func (f *fake) ContainerAttach(ctx context.Context, id string, _ container.AttachOptions) (types.HijackedResponse, error) {
+	return f.attach(ctx, id)
+}
+
+func (f *fake) ContainerStart(ctx context.Context, id string, _ container.StartOptions) error {
+	return f.start(ctx, id)
+}
+
+func (f *fake) ContainerRemove(ctx context.Context, id string, _ container.RemoveOptions) error {
+	return f.remove(ctx, id)
 }
 
 func (f *fake) ContainerList(ctx context.Context, _ container.ListOptions) ([]container.Summary, error) {

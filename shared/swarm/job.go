@@ -150,7 +150,7 @@ func (e *Endpoint) job(ctx context.Context, g *engine, w work) error {
 	}
 	err = e.follow(ctx, g, w)
 	if ctx.Err() != nil {
-		atMost(farewell, remove)
+		briefly(remove)
 	} else {
 		remove()
 	}
@@ -168,7 +168,7 @@ func establish(ctx context.Context, create func(context.Context) error, remove f
 	}()
 	select {
 	case <-ctx.Done():
-		atMost(farewell, func() {
+		briefly(func() {
 			if err := <-made; err == nil || doubtful(err) {
 				remove()
 			}
@@ -176,14 +176,14 @@ func establish(ctx context.Context, create func(context.Context) error, remove f
 		return ctx.Err()
 	case err := <-made:
 		if err != nil && doubtful(err) {
-			atMost(farewell, remove)
+			briefly(remove)
 		}
 		return err
 	}
 }
 
-// atMost waits for do, but not longer than d; do goes on.
-func atMost(d time.Duration, do func()) {
+// briefly waits for do, but not longer than a farewell may take; do goes on.
+func briefly(do func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -191,7 +191,7 @@ func atMost(d time.Duration, do func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(d):
+	case <-time.After(farewell):
 	}
 }
 

@@ -60,9 +60,9 @@ func (l *looking) beside(ctx context.Context, image string, spots []spot) error 
 	if err != nil {
 		return l.vanished(ctx, err)
 	}
-	err = l.watch(ctx, name, look, l.take(look, spots))
+	err = l.watch(ctx, name, l.take(look, spots))
 	if ctx.Err() != nil {
-		atMost(farewell, remove)
+		briefly(remove)
 	} else {
 		remove()
 	}
@@ -88,7 +88,7 @@ func helper(image string, look *probe.Look, mode container.PidMode) (*container.
 }
 
 // watch starts a helper and reads what it says.
-func (l *looking) watch(ctx context.Context, name string, look *probe.Look, read func(io.Reader) error) error {
+func (l *looking) watch(ctx context.Context, name string, read func(io.Reader) error) error {
 	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	g := l.engine

@@ -119,9 +119,10 @@ func (e *Endpoint) find(ctx context.Context, g *engine, name string) (finding, e
 	ambiguous := false
 	for _, err := range failures {
 		switch {
-		case err == nil, cerrdefs.IsNotFound(err):
+		case err == nil:
 		case strings.Contains(err.Error(), "ambiguous"), strings.Contains(strings.ToLower(err.Error()), "multiple ids found"):
 			ambiguous = true
+		case cerrdefs.IsNotFound(err):
 		default:
 			return finding{}, e.fail(ctx, op, name, err)
 		}

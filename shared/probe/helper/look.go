@@ -62,7 +62,7 @@ func (l *looker) container(c inside.Container) inside.Answer {
 	if err != nil {
 		return inside.Answer{Unseen: unseen(err)}
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	l.root = root
 	environ, badEnviron := os.Open(process + "/environ")
 	if badEnviron == nil {

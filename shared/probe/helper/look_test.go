@@ -62,7 +62,7 @@ func TestResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for name, want := range map[string]string{
 		"/run/secrets/plain": "run/secrets/plain", "/run/secrets/absolute": "etc/passwd", "/run/secrets/up": "etc/passwd",
 		"/run/secrets/through": "etc/passwd", "/var/run/secrets/plain": "run/secrets/plain",
@@ -94,7 +94,7 @@ func FuzzResolve(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer root.Close()
+		defer func() { _ = root.Close() }()
 		found, info, err := resolve(root, name)
 		if err != nil || !info.Mode().IsRegular() {
 			return
