@@ -264,7 +264,7 @@ func (r *run) store(item *plan.Item) error {
 func taken(item *plan.Item) secret.Secret {
 	s := *item.Existing
 	mark := *item.Desired.Mark
-	mark.Sequence = 1
+	s.Lineage = secret.Lineage{Name: item.Desired.Lineage.Name, Sequence: 1}
 	part := mark.Parts[0]
 	part.Key, part.UID, part.Version, part.Fingerprint = s.Name, "", "", ""
 	mark.Parts = []secret.Part{part}

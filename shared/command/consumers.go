@@ -12,7 +12,6 @@ import (
 
 	"github.com/secretx/secretx/shared/consumers"
 	"github.com/secretx/secretx/shared/endpoint"
-	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
 )
@@ -167,7 +166,7 @@ func (s scene) chosen(names []string, unused bool) []report.UsedSecret {
 		there[object.Name] = true
 		logical := object.Name
 		if s.place.Kind == secret.Swarm {
-			logical = mapping.LogicalName(object)
+			logical = object.LogicalName()
 		}
 		if wanted(object.Name, logical) && (object.Internal == "" || len(names) > 0 || !unused) {
 			all = append(all, report.UsedSecretOf(object.Name, logical, s.used[object.Name]))

@@ -67,13 +67,13 @@ func (b *both) currentInSwarm(ctx context.Context, e endpoint.Reader, place endp
 	}
 	newest := make(map[string]secret.Secret, len(secrets))
 	for _, s := range mapping.Newest(secrets) {
-		newest[mapping.LogicalName(s)] = s
+		newest[s.LogicalName()] = s
 	}
 	origins := b.origins(ctx, place, nonce, wants, byUID)
 	var refs []secret.Ref
 	for _, w := range wants {
 		if s, there := byUID[w.UID]; there {
-			n := newest[mapping.LogicalName(s)]
+			n := newest[s.LogicalName()]
 			if _, known := origins[w.UID]; !known && n.Unreadable == "" {
 				refs = append(refs, n.Ref(n.Name))
 			}
@@ -88,7 +88,7 @@ func (b *both) currentInSwarm(ctx context.Context, e endpoint.Reader, place endp
 		if !there {
 			return peek.Current{}
 		}
-		n := newest[mapping.LogicalName(s)]
+		n := newest[s.LogicalName()]
 		c := peek.Current{Exists: true, UID: n.UID, Name: n.Name}
 		if origin, known := origins[w.UID]; known {
 			c.Digest, c.Origin = origin.Digest, origin.Origin

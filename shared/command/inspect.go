@@ -92,12 +92,9 @@ func runInspect(ctx context.Context, b *both, names []string, printer Printer) e
 // compareObjects puts this side first, and versions in their order.
 func compareObjects(a, b report.Object, first string) int {
 	rank := func(o report.Object) string {
-		at, sequence := "1", 0
+		at, sequence := "1", o.Sequence
 		if o.Place == first {
 			at = "0"
-		}
-		if o.Mirror != nil {
-			sequence = o.Mirror.Sequence
 		}
 		name := o.Name
 		if o.Logical != "" {
@@ -126,14 +123,15 @@ func objectOf(s scene, object secret.Secret, item plan.Item) report.Object {
 	for _, k := range object.Keys {
 		o.Keys = append(o.Keys, k.Name)
 	}
+	o.Sequence, o.Rollout = object.Lineage.Sequence, string(object.Lineage.Rollout)
+	if name := object.LogicalName(); name != object.Name {
+		o.Logical = name
+	}
 	if object.Mark == nil {
 		return o
 	}
-	if s.place.Kind == secret.Swarm && object.Mark.Name != object.Name {
-		o.Logical = object.Mark.Name
-	}
 	o.Mirror = &report.Mirror{
-		Place: object.Mark.Place, Origin: object.Mark.Origin, Sequence: object.Mark.Sequence,
+		Place: object.Mark.Place, Origin: object.Mark.Origin,
 		State: string(item.State), Reason: item.Reason, Parts: []report.MirrorPart{},
 	}
 	for _, p := range object.Mark.Parts {

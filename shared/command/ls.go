@@ -13,7 +13,6 @@ import (
 
 	"github.com/secretx/secretx/shared/consumers"
 	"github.com/secretx/secretx/shared/endpoint"
-	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
@@ -306,21 +305,14 @@ func (s scene) families() map[string][]secret.Secret {
 	for _, object := range s.secrets {
 		name := object.Name
 		if s.place.Kind == secret.Swarm {
-			name = mapping.LogicalName(object)
+			name = object.LogicalName()
 		}
 		all[name] = append(all[name], object)
 	}
 	for _, versions := range all {
-		slices.SortFunc(versions, func(a, b secret.Secret) int { return cmp.Compare(sequence(a), sequence(b)) })
+		slices.SortFunc(versions, func(a, b secret.Secret) int { return cmp.Compare(a.Lineage.Sequence, b.Lineage.Sequence) })
 	}
 	return all
-}
-
-func sequence(s secret.Secret) int {
-	if s.Mark == nil {
-		return 0
-	}
-	return s.Mark.Sequence
 }
 
 // elsewhere lists the other namespaces of the Kubernetes side.

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/secretx/secretx/shared/consumers"
-	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
@@ -244,7 +243,7 @@ func (e evidence) mirror(item plan.Item) report.Node {
 	}
 	versions := []secret.Secret{*item.Existing}
 	if e.place.Kind == secret.Swarm {
-		versions = e.families()[mapping.LogicalName(*item.Existing)]
+		versions = e.families()[item.Existing.LogicalName()]
 	}
 	node.Nodes = e.consumers(versions)
 	return node

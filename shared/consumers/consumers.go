@@ -1,6 +1,6 @@
 // Package consumers says who uses which secret. It is pure: swarm and kube tell it what refers to
-// secrets at their endpoint, and it makes one graph of that. It imports mapping,
-// secret and the standard library.
+// secrets at their endpoint, and it makes one graph of that. It imports secret and the standard
+// library.
 package consumers
 
 // How an object uses a secret.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -94,7 +93,7 @@ func Unused(secrets []secret.Secret, used map[string][]Reference) []string {
 
 // Matches tells whether a secret is meant by a name: its own, or the one that all its versions share.
 func Matches(s secret.Secret, name string) bool {
-	return s.Name == name || mapping.LogicalName(s) == name
+	return s.Name == name || s.LogicalName() == name
 }
 
 // Summary says in a few words how a consumer uses a secret: "file /run/secrets/x in container web".

@@ -67,7 +67,7 @@ func BenchmarkCreate(b *testing.B) {
 				b.StartTimer()
 				each(b, n, concurrency, func(i int) error {
 					name := fmt.Sprint("s-", i)
-					m := mark([]secret.Key{{Name: "value"}}).Annotations()
+					m := secret.Secret{Mark: mark([]secret.Key{{Name: "value"}})}.OwnAnnotations()
 					status, answer := c.do(http.MethodPost, c.secrets(), "", object{
 						"metadata": object{"name": name, "labels": object{"secretx.github.io/mirror": "true"}, "annotations": m},
 						"type":     "Opaque", "data": object{"value": values[i]},

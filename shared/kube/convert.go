@@ -33,10 +33,7 @@ func fromAPI(object *corev1.Secret) secret.Secret {
 		s.Keys = append(s.Keys, secret.Key{Name: name, Value: secret.NewValue(value)})
 	}
 	secret.SortKeys(s.Keys)
-	var err error
-	if s.Mark, err = secret.MarkOfAnnotations(object.Name, object.Annotations); err != nil {
-		s.Damaged = err.Error()
-	}
+	s.ReadAnnotations(object.Annotations)
 	return s
 }
 
@@ -112,8 +109,8 @@ func toAPI(s secret.Secret, uid, version string) ([]byte, error) {
 	}
 	if s.Mark != nil {
 		c.Metadata.Labels[mirrorLabel] = "true"
-		c.Metadata.Annotations = s.Mark.Annotations()
 	}
+	c.Metadata.Annotations = s.OwnAnnotations()
 	for _, k := range s.Keys {
 		if !k.Value.Known() {
 			return nil, fmt.Errorf("the value of key %q is not known", k.Name)

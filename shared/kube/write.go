@@ -210,7 +210,7 @@ func (c *connection) standing(ctx context.Context, want secret.Secret, uid strin
 			return secret.Secret{}, false
 		}
 	}
-	same := found.Type == want.Type && found.Immutable == want.Immutable && reflect.DeepEqual(found.Mark, want.Mark) &&
+	same := found.Type == want.Type && found.Immutable == want.Immutable && reflect.DeepEqual(found.Mark, want.Mark) && found.Lineage == want.Lineage &&
 		(uid == "" && len(found.Keys) == len(want.Keys) || uid == found.UID)
 	return found, ours && same
 }

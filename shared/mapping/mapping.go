@@ -76,7 +76,7 @@ func fromSwarm(newest []secret.Secret) []Origin {
 	at := map[group]int{}
 	for _, s := range newest {
 		key := OriginKey{
-			Key: LogicalName(s), Secret: LogicalName(s), SecretKey: LogicalName(s), SwarmName: LogicalName(s),
+			Key: s.LogicalName(), Secret: s.LogicalName(), SecretKey: s.LogicalName(), SwarmName: s.LogicalName(),
 			Ref: s.Ref(s.Name), Version: s.Version, Unreadable: s.Unreadable,
 		}
 		if len(s.Keys) == 1 {
@@ -120,37 +120,30 @@ func formOf(s secret.Secret) *secret.Form {
 	return s.Mark.Parts[0].Form
 }
 
-// LogicalName is the name that all versions of a Swarm secret share.
-func LogicalName(s secret.Secret) string {
-	if s.Mark != nil && s.Mark.Name != "" {
-		return s.Mark.Name
-	}
-	return s.Name
-}
-
-// Newest leaves only the highest version of each Swarm secret.
+// Newest leaves only the highest version of each Swarm secret; one that a rollout has not brought to its
+// end counts only where there is no other.
 func Newest(objects []secret.Secret) []secret.Secret {
 	newest := make(map[string]int, len(objects))
 	for i, s := range objects {
-		name := LogicalName(s)
-		if j, seen := newest[name]; !seen || sequence(objects[j]) < sequence(s) {
+		name := s.LogicalName()
+		if j, seen := newest[name]; !seen || older(objects[j].Lineage, s.Lineage) {
 			newest[name] = i
 		}
 	}
 	left := make([]secret.Secret, 0, len(newest))
 	for i, s := range objects {
-		if newest[LogicalName(s)] == i {
+		if newest[s.LogicalName()] == i {
 			left = append(left, s)
 		}
 	}
 	return left
 }
 
-func sequence(s secret.Secret) int {
-	if s.Mark == nil {
-		return 0
+func older(a, b secret.Lineage) bool {
+	if (a.Rollout == "") != (b.Rollout == "") {
+		return a.Rollout != ""
 	}
-	return s.Mark.Sequence
+	return a.Sequence < b.Sequence
 }
 
 // Rules are what a user says about names.

@@ -145,9 +145,9 @@ func TestUnmappable(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	// Back from a Swarm where one of its keys was lost, a TLS Secret would be refused.
-	half := secret.Secret{Name: "web.tls.crt", Keys: []secret.Key{{Name: "web.tls.crt"}}, Mark: &secret.Mark{
-		Origin: "kubernetes:1", Name: "web.tls.crt", Sequence: 1,
-		Parts: []secret.Part{{Key: "web.tls.crt", Secret: "web", OriginKey: "tls.crt", Form: &secret.Form{Secret: "web", Key: "tls.crt", Type: "kubernetes.io/tls"}}},
+	half := secret.Secret{Name: "web.tls.crt", Lineage: secret.Lineage{Name: "web.tls.crt", Sequence: 1}, Keys: []secret.Key{{Name: "web.tls.crt"}}, Mark: &secret.Mark{
+		Origin: "kubernetes:1",
+		Parts:  []secret.Part{{Key: "web.tls.crt", Secret: "web", OriginKey: "tls.crt", Form: &secret.Form{Secret: "web", Key: "tls.crt", Type: "kubernetes.io/tls"}}},
 	}}
 	targets, err = Targets(secret.Kubernetes, Origins(secret.Swarm, []secret.Secret{half}), Rules{})
 	if err != nil || len(targets) != 1 || !strings.Contains(targets[0].Unmappable, "tls.key") {
@@ -158,8 +158,8 @@ func TestUnmappable(t *testing.T) {
 func TestOnlyTheNewestVersionTravels(t *testing.T) {
 	version := func(n int) secret.Secret {
 		name := VersionName("db", n)
-		return secret.Secret{Name: name, UID: name, Keys: []secret.Key{{Name: name}}, Mark: &secret.Mark{
-			Origin: "kubernetes:1", Name: "db", Sequence: n, Parts: []secret.Part{{Key: name, Secret: "db", OriginKey: "db"}},
+		return secret.Secret{Name: name, UID: name, Lineage: secret.Lineage{Name: "db", Sequence: n}, Keys: []secret.Key{{Name: name}}, Mark: &secret.Mark{
+			Origin: "kubernetes:1", Parts: []secret.Part{{Key: name, Secret: "db", OriginKey: "db"}},
 		}}
 	}
 	origins := Origins(secret.Swarm, []secret.Secret{version(2), version(10), version(1), version(9)})

@@ -48,7 +48,7 @@ func markTooLarge(m *secret.Mark) bool {
 		return false
 	}
 	size := len(m.Parts) * fingerprintSize
-	for name, text := range m.Annotations() {
+	for name, text := range (secret.Secret{Mark: m}).OwnAnnotations() {
 		size += len(name) + len(text)
 	}
 	return size > annotationsLargest
@@ -144,7 +144,7 @@ func (c *comparison) compareOurs(item *Item, t mapping.Target) {
 		return
 	}
 	if c.to.Place.Kind == secret.Swarm {
-		c.desire(item, t, existing.Mark.Sequence)
+		c.desire(item, t, existing.Lineage.Sequence)
 		switch {
 		case item.State != InSync:
 			c.desire(item, t, c.nextSequence(t.Name))
@@ -441,7 +441,7 @@ func (c *comparison) desire(item *Item, t mapping.Target, sequence int) {
 	mark := &secret.Mark{Origin: c.from.Place.Identity, Place: c.from.Place.Name}
 	desired := secret.Secret{Name: t.Name, Type: t.Type, Immutable: t.Immutable, Mark: mark}
 	if c.to.Place.Kind == secret.Swarm {
-		mark.Name, mark.Sequence = t.Name, sequence
+		desired.Lineage = secret.Lineage{Name: t.Name, Sequence: sequence}
 		desired.Name = mapping.VersionName(t.Name, sequence)
 		if e := item.Existing; e != nil && sequence == max(1, sequenceOf(*e)) {
 			desired.Name = e.Name // it may have been adopted under a name of another case
@@ -473,7 +473,7 @@ func (c *comparison) orphans(wanted map[string]bool, missing []string) (items []
 	asked = map[string]bool{}
 	for name, p := range c.found.byName {
 		s := p.newest
-		if s.Mark == nil || s.Mark.Origin != c.from.Place.Identity || wanted[mapping.LogicalName(*s)] {
+		if s.Mark == nil || s.Mark.Origin != c.from.Place.Identity || wanted[s.LogicalName()] {
 			continue
 		}
 		if slices.ContainsFunc(s.Mark.Parts, func(part secret.Part) bool { return c.origins[[2]string{part.Secret, part.OriginKey}] }) {
@@ -481,7 +481,7 @@ func (c *comparison) orphans(wanted map[string]bool, missing []string) (items []
 		}
 		named := ""
 		for _, part := range s.Mark.Parts {
-			for _, candidate := range []string{part.Secret, mapping.LogicalName(*s), s.Name} {
+			for _, candidate := range []string{part.Secret, s.LogicalName(), s.Name} {
 				if slices.Contains(missing, candidate) {
 					named = candidate
 				}

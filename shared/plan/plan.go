@@ -266,7 +266,7 @@ func index(to Side) contents {
 	c := contents{byName: make(map[string]place, len(to.Secrets)), taken: make(map[string]bool, len(to.Secrets))}
 	for _, s := range to.Secrets {
 		c.taken[strings.ToLower(s.Name)] = true
-		name := strings.ToLower(mapping.LogicalName(s))
+		name := strings.ToLower(s.LogicalName())
 		p := c.byName[name]
 		p.versions = append(p.versions, s)
 		c.byName[name] = p
@@ -280,8 +280,5 @@ func index(to Side) contents {
 }
 
 func sequenceOf(s secret.Secret) int {
-	if s.Mark == nil {
-		return 0
-	}
-	return s.Mark.Sequence
+	return s.Lineage.Sequence
 }

@@ -35,8 +35,8 @@ func swarmMirror(n int, uid, version, v string) secret.Secret {
 	if v != "" {
 		part.Fingerprint = testKey.Fingerprint(swarmPlace.Identity, name, name, val(v))
 	}
-	return secret.Secret{Name: name, UID: "id-" + name, Version: "7", Keys: []secret.Key{{Name: name}}, Mark: &secret.Mark{
-		Origin: kubePlace.Identity, Place: kubePlace.Name, Name: "db.k", Sequence: n, Parts: []secret.Part{part},
+	return secret.Secret{Name: name, UID: "id-" + name, Version: "7", Lineage: secret.Lineage{Name: "db.k", Sequence: n}, Keys: []secret.Key{{Name: name}}, Mark: &secret.Mark{
+		Origin: kubePlace.Identity, Place: kubePlace.Name, Parts: []secret.Part{part},
 	}}
 }
 
@@ -72,7 +72,7 @@ func TestPlans(t *testing.T) {
 	foreign.Mark.Origin = "kubernetes:somewhere-else"
 	otherVersion := swarmMirror(2, "u", "1", "v")
 	otherVersion.Name = "db.k"
-	otherVersion.Mark.Name = "other"
+	otherVersion.Lineage.Name = "other"
 	toSwarm := func(s ...secret.Secret) Side { return Side{swarmPlace, s} }
 	fromKube := func(s ...secret.Secret) Side { return Side{kubePlace, s} }
 	question := Question{origin("u", "1", "v").Ref("k"), stranger("db.k").Ref("db.k")}

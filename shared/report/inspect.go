@@ -29,6 +29,8 @@ type Object struct {
 	Name       string            `json:"name"`
 	Logical    string            `json:"logicalName,omitempty"` // in a Swarm the name that all versions share
 	Newest     bool              `json:"newest,omitempty"`      // in a Swarm
+	Sequence   int               `json:"sequence,omitempty"`    // of the version, where it was numbered
+	Rollout    string            `json:"rollout,omitempty"`     // pending or failed, where the rollout of the version did not end well
 	ID         string            `json:"id"`
 	Version    string            `json:"version"` // Version.Index or resourceVersion
 	Type       string            `json:"type,omitempty"`
@@ -47,10 +49,9 @@ type Object struct {
 
 // Mirror is what is noted on a mirror.
 type Mirror struct {
-	Place    string       `json:"place"`              // of the origin, as it was addressed then
-	Origin   string       `json:"origin"`             // its identity
-	Sequence int          `json:"sequence,omitempty"` // of the version, in a Swarm
-	Parts    []MirrorPart `json:"parts"`
+	Place  string       `json:"place"`  // of the origin, as it was addressed then
+	Origin string       `json:"origin"` // its identity
+	Parts  []MirrorPart `json:"parts"`
 	// State is how it compares with the origin by what is noted, empty where the origin's place was
 	// not looked at, or an older version.
 	State  string `json:"state,omitempty"`
@@ -93,10 +94,13 @@ func (o Object) rows(ago func(time.Time) string) []Row {
 		}
 		return t.UTC().Format(time.RFC3339) + " (" + ago(t) + ")"
 	}
-	yes := map[bool]string{true: "yes"}
+	yes, sequence := map[bool]string{true: "yes"}, ""
+	if o.Sequence > 0 {
+		sequence = strconv.Itoa(o.Sequence)
+	}
 	rows := []Row{
 		{"Name", o.Name}, {"Place", o.Place}, {"ID", o.ID}, {"Version", o.Version}, {"Type", o.Type}, {"Immutable", yes[o.Immutable]},
-		{"Version of", o.Logical}, {"Newest", yes[o.Newest]}, {"Created", when(o.Created)}, {"Changed", when(o.Changed)},
+		{"Version of", o.Logical}, {"Sequence", sequence}, {"Newest", yes[o.Newest]}, {"Rollout", o.Rollout}, {"Created", when(o.Created)}, {"Changed", when(o.Changed)},
 		{"Keys", strings.Join(o.Keys, ", ")},
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Labels)) {
@@ -116,9 +120,6 @@ func (o Object) rows(ago func(time.Time) string) []Row {
 				text += ": " + p.State
 			}
 			rows = append(rows, Row{"Mirror of", text + " at " + m.Place})
-		}
-		if m.Sequence > 0 {
-			rows = append(rows, Row{"Sequence", strconv.Itoa(m.Sequence)})
 		}
 		rows = append(rows, Row{"State", m.State}, Row{"Reason", m.Reason})
 	}

@@ -3,7 +3,6 @@ package secret
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -21,10 +20,6 @@ type Mark struct {
 	Origin string
 	// Place is how that endpoint was called when the mirror was made; for people only.
 	Place string
-	// Name is the logical name that all versions of a Swarm mirror share; empty in Kubernetes.
-	Name string
-	// Sequence is the number of a Swarm mirror's version, from 1; 0 in Kubernetes.
-	Sequence int
 	// Parts has one entry for each key of the mirror, sorted by Key; exactly one in Swarm.
 	Parts []Part
 }
@@ -71,8 +66,6 @@ const (
 	fieldOrigin      = "origin"
 	fieldPlace       = "place"
 	fieldParts       = "parts"
-	fieldName        = "name"
-	fieldSequence    = "sequence"
 	fieldSecret      = "secret"
 	fieldKey         = "key"
 	fieldUID         = "uid"
@@ -85,20 +78,12 @@ const (
 // orchestrator and then this.
 const MirrorLabel = fieldMirror
 
-// Labels is the mark as Swarm labels. They are flat, so that `docker secret ls --filter
+// labels writes the mark as Swarm labels. They are flat, so that `docker secret ls --filter
 // label=io.github.secretx.secret=NAME` finds all that came from one origin.
-func (m *Mark) Labels() map[string]string {
-	labels := map[string]string{}
-	set := func(field, value string) {
-		if value != "" {
-			labels[LabelPrefix+field] = value
-		}
-	}
+func (m *Mark) labels(set func(field, value string)) {
 	set(fieldMirror, "true")
 	set(fieldOrigin, m.Origin)
 	set(fieldPlace, m.Place)
-	set(fieldName, m.Name)
-	set(fieldSequence, strconv.Itoa(m.Sequence))
 	for _, p := range m.Parts {
 		set(fieldSecret, p.Secret)
 		set(fieldKey, p.OriginKey)
@@ -110,18 +95,15 @@ func (m *Mark) Labels() map[string]string {
 			set(fieldForm, string(form))
 		}
 	}
-	return labels
 }
 
-// MarkOfLabels reads the mark of the Swarm secret called object, nil when it has none. A mark that
+// markOfLabels reads the mark of the Swarm secret called object, nil when it has none. A mark that
 // somebody damaged is an error, so that its bearer is never taken for a stranger's nor for ours.
-func MarkOfLabels(object string, labels map[string]string) (*Mark, error) {
-	get := func(field string) string { return labels[LabelPrefix+field] }
+func markOfLabels(object string, lineage Lineage, get func(field string) string) (*Mark, error) {
 	if get(fieldMirror) == "" {
 		return nil, nil
 	}
-	sequence, err := strconv.Atoi(get(fieldSequence))
-	if err != nil || sequence < 1 || get(fieldMirror) != "true" || get(fieldName) == "" || get(fieldOrigin) == "" || get(fieldSecret) == "" {
+	if !lineage.Known() || get(fieldMirror) != "true" || get(fieldOrigin) == "" || get(fieldSecret) == "" {
 		return nil, fmt.Errorf("the %s* labels of secret %q are damaged", LabelPrefix, object)
 	}
 	part := Part{
@@ -134,26 +116,24 @@ func MarkOfLabels(object string, labels map[string]string) (*Mark, error) {
 			return nil, fmt.Errorf("the label %s%s of secret %q is damaged", LabelPrefix, fieldForm, object)
 		}
 	}
-	return &Mark{Origin: get(fieldOrigin), Place: get(fieldPlace), Name: get(fieldName), Sequence: sequence, Parts: []Part{part}}, nil
+	return &Mark{Origin: get(fieldOrigin), Place: get(fieldPlace), Parts: []Part{part}}, nil
 }
 
-// Annotations is the mark as Kubernetes annotations.
-func (m *Mark) Annotations() map[string]string {
+// annotations writes the mark as Kubernetes annotations.
+func (m *Mark) annotations(set func(field, value string)) {
 	parts, _ := json.Marshal(m.Parts) // strings and bools: can't fail
-	return map[string]string{
-		AnnotationPrefix + fieldOrigin: m.Origin,
-		AnnotationPrefix + fieldPlace:  m.Place,
-		AnnotationPrefix + fieldParts:  string(parts),
-	}
+	set(fieldOrigin, m.Origin)
+	set(fieldPlace, m.Place)
+	set(fieldParts, string(parts))
 }
 
-// MarkOfAnnotations reads the mark of the Kubernetes Secret called object, nil when it has none.
-func MarkOfAnnotations(object string, annotations map[string]string) (*Mark, error) {
-	origin, parts := annotations[AnnotationPrefix+fieldOrigin], annotations[AnnotationPrefix+fieldParts]
+// markOfAnnotations reads the mark of the Kubernetes Secret called object, nil when it has none.
+func markOfAnnotations(object string, get func(field string) string) (*Mark, error) {
+	origin, parts := get(fieldOrigin), get(fieldParts)
 	if origin == "" && parts == "" {
 		return nil, nil
 	}
-	m := &Mark{Origin: origin, Place: annotations[AnnotationPrefix+fieldPlace]}
+	m := &Mark{Origin: origin, Place: get(fieldPlace)}
 	if err := json.Unmarshal([]byte(parts), &m.Parts); err != nil || origin == "" {
 		return nil, fmt.Errorf("the %s* annotations of Secret %q are damaged", AnnotationPrefix, object)
 	}

@@ -44,6 +44,8 @@ type Secret struct {
 	Labels map[string]string
 	// Keys are sorted by name; a Swarm secret has exactly one.
 	Keys []Key
+	// Lineage says which version it is of what.
+	Lineage Lineage
 	// Mark is what secretx wrote on it; nil when it is none of its mirrors.
 	Mark *Mark
 	// Damaged says what is wrong with a mark that can't be read: such a secret is nobody's to write

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
@@ -160,41 +161,46 @@ func genPart(key string) *rapid.Generator[Part] {
 func TestMarksSurviveMetadata(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &Mark{
-			Origin: genText().Draw(t, "origin"), Place: rapid.String().Draw(t, "place"), Name: genText().Draw(t, "name"),
-			Sequence: rapid.IntRange(1, 1<<30).Draw(t, "sequence"), Parts: []Part{genPart("object").Draw(t, "part")},
+			Origin: genText().Draw(t, "origin"), Place: rapid.String().Draw(t, "place"), Parts: []Part{genPart("object").Draw(t, "part")},
 		}
-		got, err := MarkOfLabels("object", m.Labels())
-		if err != nil || !reflect.DeepEqual(m, got) {
-			t.Fatalf("labels: %v\n%+v\n%+v", err, m, got)
+		l := Lineage{Name: genText().Draw(t, "name"), Sequence: rapid.IntRange(1, 1<<30).Draw(t, "sequence"), Rollout: rapid.SampledFrom([]Rollout{"", Pending, Failed}).Draw(t, "rollout")}
+		if l.Rollout == Pending {
+			l.Owner, l.Lifetime = rapid.String().Draw(t, "owner"), time.Duration(rapid.IntRange(1, 1<<20).Draw(t, "lifetime"))*time.Second
 		}
-		m.Name, m.Sequence = "", 0
+		s := Secret{Name: "object", Mark: m, Lineage: l}
+		got := Secret{Name: "object"}
+		if got.ReadLabels(s.OwnLabels()); got.Damaged != "" || !reflect.DeepEqual(s, got) {
+			t.Fatalf("labels: %s\n%+v\n%+v", got.Damaged, s, got)
+		}
 		m.Parts = append(m.Parts, genPart("other").Draw(t, "other"))
-		got, err = MarkOfAnnotations("object", m.Annotations())
-		if err != nil || !reflect.DeepEqual(m, got) {
-			t.Fatalf("annotations: %v\n%+v\n%+v", err, m, got)
+		got = Secret{Name: "object"}
+		if got.ReadAnnotations(s.OwnAnnotations()); got.Damaged != "" || !reflect.DeepEqual(s, got) {
+			t.Fatalf("annotations: %s\n%+v\n%+v", got.Damaged, s, got)
 		}
-		if user := UserLabels(m.Labels()); len(user) != 0 {
+		if user := UserLabels(s.OwnLabels()); len(user) != 0 {
 			t.Fatalf("ours taken for the user's: %v", user)
 		}
 	})
 }
 
 func TestDamagedMarks(t *testing.T) {
-	m := &Mark{Origin: "o", Place: "p", Name: "n", Sequence: 1, Parts: []Part{{Key: "n", Secret: "s", OriginKey: "k", Form: &Form{Secret: "s", Key: "k"}}}}
-	for field := range m.Labels() {
+	m := &Mark{Origin: "o", Place: "p", Parts: []Part{{Key: "n", Secret: "s", OriginKey: "k", Form: &Form{Secret: "s", Key: "k"}}}}
+	s := Secret{Name: "n", Mark: m, Lineage: Lineage{Name: "n", Sequence: 1, Rollout: Pending, Owner: "me", Lifetime: time.Minute}}
+	for field := range s.OwnLabels() {
 		for _, wrong := range []string{"", "{"} {
-			labels := maps.Clone(m.Labels())
+			labels := maps.Clone(s.OwnLabels())
 			labels[field] = wrong
-			got, err := MarkOfLabels("n", labels)
-			if err == nil && got != nil && reflect.DeepEqual(got, m) {
+			got := Secret{Name: "n"}
+			if got.ReadLabels(labels); got.Damaged == "" && reflect.DeepEqual(got, s) {
 				t.Errorf("%s=%q goes unnoticed", field, wrong)
 			}
 		}
 	}
-	if m, err := MarkOfLabels("n", map[string]string{"app": "web"}); m != nil || err != nil {
+	var stranger, half Secret
+	if stranger.ReadLabels(map[string]string{"app": "web"}); stranger.Mark != nil || stranger.Damaged != "" || stranger.Lineage.Known() {
 		t.Error("a stranger's labels are not a mark")
 	}
-	if _, err := MarkOfAnnotations("n", map[string]string{AnnotationPrefix + "origin": "o"}); err == nil {
+	if half.ReadAnnotations(map[string]string{AnnotationPrefix + "origin": "o"}); half.Damaged == "" {
 		t.Error("half a mark")
 	}
 }

@@ -122,12 +122,15 @@ func (s *session) mark(of secret.Secret) *secret.Mark {
 			Form: &secret.Form{Secret: "origin", Key: fmt.Sprint("key-", i), Type: "kubernetes.io/tls", Immutable: true},
 		})
 	}
-	if s.kind == secret.Swarm {
-		m.Name, m.Sequence = of.Name, 3
-	} else {
+	if s.kind == secret.Kubernetes {
 		m.Parts[0].SwarmName = "Origin_Key"
 	}
 	return m
+}
+
+// lineage makes one with everything in it.
+func (s *session) lineage(of secret.Secret) secret.Lineage {
+	return secret.Lineage{Name: of.Name, Sequence: 3, Rollout: secret.Pending, Owner: "somebody", Lifetime: time.Minute}
 }
 
 func (s *session) create(want secret.Secret) secret.Secret {
@@ -423,15 +426,15 @@ func (c contract) metadata(t *testing.T) {
 	if c.kind == secret.Swarm {
 		maps.Copy(made.Labels, map[string]string{"étiquette 🗝": "a\nb\t\x1b[31m\x01\u202e\\\"", " ": " "})
 	}
-	made.Mark = s.mark(made)
+	made.Mark, made.Lineage = s.mark(made), s.lineage(made)
 	created := s.create(made)
 	listed := s.get(made.Name)
 	for what, got := range map[string]secret.Secret{"created": created, "listed": listed} {
 		if !maps.Equal(got.Labels, made.Labels) {
 			t.Errorf("%s with labels %q, want %q", what, got.Labels, made.Labels)
 		}
-		if got.Damaged != "" || !reflect.DeepEqual(got.Mark, made.Mark) {
-			t.Errorf("%s with mark %+v (%s), want %+v", what, got.Mark, got.Damaged, made.Mark)
+		if got.Damaged != "" || !reflect.DeepEqual(got.Mark, made.Mark) || got.Lineage != made.Lineage {
+			t.Errorf("%s with mark %+v, %+v (%s), want %+v, %+v", what, got.Mark, got.Lineage, got.Damaged, made.Mark, made.Lineage)
 		}
 	}
 }
@@ -465,7 +468,7 @@ func (c contract) taken(t *testing.T) {
 	before := s.get(first.Name)
 	second := s.secret("taken", []byte("second value"))
 	second.Labels = map[string]string{"who": "second", "more": "x"}
-	second.Mark = s.mark(second)
+	second.Mark, second.Lineage = s.mark(second), s.lineage(second)
 	if c.kind == secret.Kubernetes {
 		second.Keys = append(second.Keys, secret.Key{Name: "zusatz", Value: secret.NewValue([]byte("third value"))})
 	}
@@ -526,7 +529,7 @@ func (c contract) update(t *testing.T) {
 	s := c.start(t)
 	made := s.secret("update", []byte("old value"))
 	made.Labels = map[string]string{"kept": "yes"}
-	made.Mark = s.mark(made)
+	made.Mark, made.Lineage = s.mark(made), s.lineage(made)
 	s.create(made)
 	old := s.get(made.Name)
 
@@ -539,7 +542,7 @@ func (c contract) update(t *testing.T) {
 	} else {
 		next.Keys = nil // not looked at
 	}
-	next.Mark = s.mark(made)
+	next.Mark, next.Lineage = s.mark(made), s.lineage(made)
 	next.Mark.Place = "somewhere else"
 	next.Mark.Parts[0].Fingerprint = ""
 	next.Mark.Parts[0].Form = nil
@@ -555,8 +558,8 @@ func (c contract) update(t *testing.T) {
 		if !maps.Equal(got.Labels, next.Labels) {
 			t.Errorf("%s with labels %v, want %v", what, got.Labels, next.Labels)
 		}
-		if !reflect.DeepEqual(got.Mark, next.Mark) {
-			t.Errorf("%s with mark %+v, want %+v", what, got.Mark, next.Mark)
+		if !reflect.DeepEqual(got.Mark, next.Mark) || got.Lineage != next.Lineage {
+			t.Errorf("%s with mark %+v, %+v, want %+v, %+v", what, got.Mark, got.Lineage, next.Mark, next.Lineage)
 		}
 	}
 	want := made.Keys
@@ -571,11 +574,11 @@ func (c contract) update(t *testing.T) {
 	}
 
 	// Without a mark it is nobody's mirror any more.
-	next.Mark = nil
+	next.Mark, next.Lineage = nil, secret.Lineage{}
 	if _, err := s.Update(t.Context(), listed, next); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.get(made.Name); got.Mark != nil || got.Damaged != "" || !maps.Equal(got.Labels, next.Labels) {
+	if got := s.get(made.Name); got.Mark != nil || got.Lineage.Known() || got.Damaged != "" || !maps.Equal(got.Labels, next.Labels) {
 		t.Errorf("without a mark it is %+v", got)
 	}
 }
@@ -812,7 +815,7 @@ func (c contract) fixed(t *testing.T) {
 		t.Error("a refused update updated")
 	}
 	next := made
-	next.Mark = s.mark(made)
+	next.Mark, next.Lineage = s.mark(made), s.lineage(made)
 	if _, err := s.Update(t.Context(), old, next); err != nil {
 		t.Errorf("the mark of an immutable Secret: %v", err)
 	}

@@ -363,22 +363,20 @@ func (m *Memory) newObject(s secret.Secret) *object {
 	maps.Copy(o.labels, s.Labels)
 	if m.place.Kind == secret.Swarm {
 		o.Type, o.Immutable = "", false
-		if s.Mark != nil {
-			maps.Copy(o.labels, s.Mark.Labels())
-		}
+		maps.Copy(o.labels, s.OwnLabels())
 	} else {
 		if o.Type == "" {
 			o.Type = secret.Opaque
 		}
 		if s.Mark != nil {
 			o.labels[secret.AnnotationPrefix+secret.MirrorLabel] = "true"
-			o.annotations = s.Mark.Annotations()
 		}
+		o.annotations = s.OwnAnnotations()
 	}
 	for k := range o.labels {
 		o.ours[k] = true
 	}
-	o.Labels, o.Mark = nil, nil
+	o.Labels, o.Mark, o.Lineage = nil, nil, secret.Lineage{}
 	return o
 }
 
@@ -398,14 +396,10 @@ func (m *Memory) view(o *object, withValues bool) secret.Secret {
 	if s.Damaged != "" {
 		return s
 	}
-	var err error
 	if m.place.Kind == secret.Swarm {
-		s.Mark, err = secret.MarkOfLabels(o.Name, o.labels)
+		s.ReadLabels(o.labels)
 	} else {
-		s.Mark, err = secret.MarkOfAnnotations(o.Name, o.annotations)
-	}
-	if err != nil {
-		s.Damaged = err.Error()
+		s.ReadAnnotations(o.annotations)
 	}
 	return s
 }

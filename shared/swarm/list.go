@@ -52,12 +52,8 @@ func convert(found *swarm.Secret) secret.Secret {
 		UID:     found.ID,
 		Version: strconv.FormatUint(found.Version.Index, 10),
 		Created: found.CreatedAt,
-		Labels:  secret.UserLabels(found.Spec.Labels),
 	}
-	var err error
-	if s.Mark, err = secret.MarkOfLabels(s.Name, found.Spec.Labels); err != nil {
-		s.Damaged = err.Error()
-	}
+	s.ReadLabels(found.Spec.Labels)
 	if why, internal := found.Spec.Labels[InternalLabel]; internal {
 		s.Internal = "secretx's own: " + why
 	}

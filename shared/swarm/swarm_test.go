@@ -169,11 +169,11 @@ func TestConvert(t *testing.T) {
 	if s := convert(spec(map[string]string{"team": "a"})); s.Name != "n" || s.UID != "id" || s.Version != "12" || s.Labels["team"] != "a" || s.Mark != nil || s.Damaged+s.Internal+s.Unreadable != "" {
 		t.Errorf("%+v", s)
 	}
-	mark := &secret.Mark{Origin: "o", Name: "n", Sequence: 2, Parts: []secret.Part{{Key: "n", Secret: "s", OriginKey: "k"}}}
-	if s := convert(spec(mark.Labels())); s.Mark == nil || s.Mark.Sequence != 2 || len(s.Labels) != 0 {
+	mark := secret.Secret{Lineage: secret.Lineage{Name: "n", Sequence: 2}, Mark: &secret.Mark{Origin: "o", Parts: []secret.Part{{Key: "n", Secret: "s", OriginKey: "k"}}}}
+	if s := convert(spec(mark.OwnLabels())); s.Mark == nil || s.Lineage.Sequence != 2 || len(s.Labels) != 0 {
 		t.Errorf("%+v", s)
 	}
-	damaged := mark.Labels()
+	damaged := mark.OwnLabels()
 	damaged[secret.LabelPrefix+"sequence"] = "two"
 	if s := convert(spec(damaged)); s.Mark != nil || s.Damaged == "" {
 		t.Errorf("%+v", s)

@@ -75,11 +75,11 @@ func (e *Endpoint) Create(ctx context.Context, s secret.Secret) (secret.Secret, 
 	return s, nil
 }
 
-// made finds the ID of a secret with just the name, the mark and the labels of spec; empty when there is none.
-// A secret without a mark could be anybody's and isn't found.
+// made finds the ID of a secret with just the name and the labels of spec; empty when there is none. One
+// that has nothing of ours among them could be anybody's and isn't found.
 func (e *Endpoint) made(ctx context.Context, g *engine, spec swarm.SecretSpec) (string, error) {
 	found, err := e.named(ctx, g, spec.Name)
-	if err != nil || found == nil || !maps.Equal(found.Spec.Labels, spec.Labels) || spec.Labels[secret.LabelPrefix+secret.MirrorLabel] == "" {
+	if err != nil || found == nil || !maps.Equal(found.Spec.Labels, spec.Labels) || len(secret.UserLabels(spec.Labels)) == len(spec.Labels) {
 		return "", err
 	}
 	return found.ID, nil
@@ -100,10 +100,11 @@ func (e *Endpoint) named(ctx context.Context, g *engine, name string) (*swarm.Se
 
 // labels are the user's and the mark.
 func labels(s secret.Secret) map[string]string {
-	all := map[string]string{}
-	maps.Copy(all, s.Labels)
-	if s.Mark != nil {
-		maps.Copy(all, s.Mark.Labels())
+	all := s.OwnLabels()
+	for name, value := range s.Labels {
+		if _, own := all[name]; !own {
+			all[name] = value
+		}
 	}
 	return all
 }

@@ -17,7 +17,7 @@ import (
 func toCreate(mark bool) secret.Secret {
 	s := secret.Secret{Name: "n", Labels: map[string]string{"team": "a"}, Keys: []secret.Key{{Name: "n", Value: secret.NewValue([]byte("hunter2 hunter2"))}}}
 	if mark {
-		s.Mark = &secret.Mark{Origin: "o", Name: "n", Sequence: 1, Parts: []secret.Part{{Key: "n", Secret: "s", OriginKey: "k"}}}
+		s.Lineage, s.Mark = secret.Lineage{Name: "n", Sequence: 1}, &secret.Mark{Origin: "o", Parts: []secret.Part{{Key: "n", Secret: "s", OriginKey: "k"}}}
 	}
 	return s
 }
