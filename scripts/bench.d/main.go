@@ -63,6 +63,9 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == launcher {
 		os.Exit(launch(os.Args[2:]))
 	}
+	if len(os.Args) == 3 && os.Args[1] == lister {
+		os.Exit(list(os.Args[2]))
+	}
 	os.Exit(benchmark())
 }
 
