@@ -17,8 +17,11 @@ import (
 // the program said.
 func command(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	// A signal to us is a signal to it; it gets the time to leave nothing behind.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// A signal to us is a signal to it and to all that it started, and just one: a terminal's Ctrl-C
+	// would be the first of two, and the second ends a plugin at once. Now it gets the time to leave
+	// nothing behind.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), env...)
 	var out, complaints bytes.Buffer

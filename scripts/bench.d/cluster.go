@@ -84,17 +84,11 @@ func (c *cluster) remove(ctx context.Context, namespace, label string) error {
 	})
 }
 
-// clean removes all that benchmarks made, in this run or another. The mirrors of a namespace go
-// before it: they are known by its UID.
+// clean removes all that benchmarks made, in this run or another. The engine's part comes last: what
+// it was still making for a client that was interrupted is there by then.
 func (b *bench) clean(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if err := b.engine.removeServices(ctx); err != nil {
-		return err
-	}
-	if _, err := b.engine.remove(ctx, mark); err != nil {
-		return err
-	}
 	var namespaces struct {
 		Items []struct{ Metadata kubeMetadata }
 	}
@@ -105,9 +99,6 @@ func (b *bench) clean(ctx context.Context) error {
 		return err
 	}
 	for _, n := range namespaces.Items {
-		if _, err := b.engine.remove(ctx, mirrorOf(n.Metadata.UID)); err != nil {
-			return err
-		}
 		if err := b.cluster.remove(ctx, n.Metadata.Name, ""); err != nil {
 			return err
 		}
@@ -122,7 +113,7 @@ func (b *bench) clean(ctx context.Context) error {
 			return errors.Join(fmt.Errorf("waiting for the end of namespaces: %w", err), ctx.Err())
 		}
 	}
-	return nil
+	return b.engine.clean(ctx)
 }
 
 // mirrorOf is the label, with its value, that mirrors of a namespace's Secrets have in a Swarm.

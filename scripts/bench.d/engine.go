@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// mark is the label on all that a benchmark makes, so that it can be found and removed.
+// mark is how the names of all begin that a benchmark makes, and a label on it, so that it can be
+// found and removed.
 const mark = "secretx-bench"
 
 // busybox is an image of the testbed.
@@ -63,6 +65,9 @@ func request(ctx context.Context, client *http.Client, method, address string, h
 		return err
 	}
 	defer response.Body.Close()
+	if method == http.MethodDelete && response.StatusCode == http.StatusNotFound {
+		return nil // a removal that was interrupted was done nevertheless
+	}
 	if response.StatusCode >= http.StatusBadRequest {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
 		return fmt.Errorf("%s %s: %s: %s", method, r.URL.Path, response.Status, bytes.TrimSpace(text))
@@ -86,12 +91,12 @@ func parallel(ctx context.Context, n, concurrency int, do func(ctx context.Conte
 	var next atomic.Int64
 	for range min(n, concurrency) {
 		group.Go(func() error {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				if err := do(ctx, i); err != nil {
 					return err
 				}
 			}
-			return nil
+			return ctx.Err()
 		})
 	}
 	return group.Wait()
@@ -119,10 +124,11 @@ func (e *engine) secrets(ctx context.Context, label string) (all []swarmSecret, 
 	return all, e.do(ctx, http.MethodGet, "/secrets"+filters("label", label), nil, &all)
 }
 
-// create posts the secrets, and gives their IDs.
+// create posts the secrets. What has been sent is waited for, also after an interrupt: the engine
+// would make it nevertheless, perhaps after all the rest was removed.
 func (e *engine) create(ctx context.Context, bodies [][]byte, concurrency int) error {
 	return parallel(ctx, len(bodies), concurrency, func(ctx context.Context, i int) error {
-		return e.do(ctx, http.MethodPost, "/secrets/create", bodies[i], nil)
+		return e.do(context.WithoutCancel(ctx), http.MethodPost, "/secrets/create", bodies[i], nil)
 	})
 }
 
@@ -132,24 +138,48 @@ func (e *engine) remove(ctx context.Context, label string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return len(all), parallel(ctx, len(all), 32, func(ctx context.Context, i int) error {
+	return len(all), e.removeAll(ctx, all)
+}
+
+func (e *engine) removeAll(ctx context.Context, all []swarmSecret) error {
+	return parallel(ctx, len(all), 32, func(ctx context.Context, i int) error {
 		return e.do(ctx, http.MethodDelete, "/secrets/"+all[i].ID, nil, nil)
 	})
 }
 
-// removeServices removes the jobs of benchmarks.
-func (e *engine) removeServices(ctx context.Context) error {
-	var all []struct{ ID string }
-	if err := e.do(ctx, http.MethodGet, "/services"+filters("label", mark), nil, &all); err != nil {
+// clean removes all that benchmarks made, and what was made for them: all of it is known by its
+// name, whatever became of the namespaces that the origins were in.
+func (e *engine) clean(ctx context.Context) error {
+	var services []struct {
+		ID   string
+		Spec struct {
+			Name         string
+			TaskTemplate struct {
+				ContainerSpec struct{ Secrets []struct{ SecretName string } }
+			}
+		}
+	}
+	if err := e.do(ctx, http.MethodGet, "/services", nil, &services); err != nil {
 		return err
 	}
-	for _, s := range all {
+	for _, s := range services {
+		// The probe of a plugin that was killed holds on to the secrets.
+		secrets := s.Spec.TaskTemplate.ContainerSpec.Secrets
+		if !ours(s.Spec.Name) && !(len(secrets) > 0 && ours(secrets[0].SecretName)) {
+			continue
+		}
 		if err := e.do(ctx, http.MethodDelete, "/services/"+s.ID, nil, nil); err != nil {
 			return err
 		}
 	}
-	return nil
+	var secrets []swarmSecret
+	if err := e.do(ctx, http.MethodGet, "/secrets", nil, &secrets); err != nil {
+		return err
+	}
+	return e.removeAll(ctx, slices.DeleteFunc(secrets, func(s swarmSecret) bool { return !ours(s.Spec.Name) }))
 }
+
+func ours(name string) bool { return strings.HasPrefix(name, mark+"-") }
 
 // image gives the ID of an image. A service that names it by ID is not held up by an attempt to
 // pull it.

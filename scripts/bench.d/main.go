@@ -90,7 +90,7 @@ func benchmark() int {
 		return 2
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	b := &bench{rounds: *rounds}
 	var err error
@@ -115,13 +115,15 @@ func benchmark() int {
 		say("%s: %s", m.name, m.about)
 		found, err := m.run(ctx, b)
 		// Also after an interrupt: nothing is left behind.
-		if cleanErr := b.clean(context.WithoutCancel(ctx)); err == nil {
-			err = cleanErr
+		left := b.clean(context.WithoutCancel(ctx))
+		if left != nil {
+			left = fmt.Errorf("not all is removed, the next run tries that again: %w", left)
 		}
 		if ctx.Err() != nil {
-			fmt.Fprintln(os.Stderr, "bench: interrupted")
+			fmt.Fprintln(os.Stderr, "bench:", errors.Join(errors.New("interrupted"), left))
 			return 130
 		}
+		err = errors.Join(err, left)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", m.name, err)
 			failed = true

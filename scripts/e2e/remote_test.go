@@ -151,9 +151,14 @@ func TestRemoteEnginesRefuse(t *testing.T) {
 			}
 		}
 	}
-	done := run(append(r.env, "DOCKER_HOST=tcp://"+r.tls, "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH="+strangers), "docker", "secretx", "diff", "--all", "--to", "kubernetes:/"+namespace)
-	if done.code != 2 || strings.Count(done.err, "\n") != 1 || !strings.Contains(done.err, "certificate signed by unknown authority") {
-		t.Errorf("the wrong DOCKER_CERT_PATH: not one line: %s", done)
+	for host := range hosts {
+		for path, text := range map[string]string{strangers: "certificate signed by unknown authority", "/nowhere": "/nowhere/ca.pem"} {
+			done := run(append(r.env, "DOCKER_HOST=tcp://"+r.tls, "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH="+path),
+				host, "secretx", "diff", "--all", "--from", "swarm", "--to", "kubernetes:/"+namespace)
+			if done.code != 2 || strings.Count(done.err, "\n") != 1 || !strings.Contains(done.err, text) {
+				t.Errorf("DOCKER_CERT_PATH=%s, %s: not one line with %q: %s", path, host, text, done)
+			}
+		}
 	}
 }
 

@@ -67,6 +67,17 @@ engine_images() {
 	fi
 }
 
+# engine_probe ENGINE: the helper that comes with the plugin, if that has been
+# built: it looks into containers on nodes that secretx does not talk to.
+engine_probe() {
+	local plugin=$REPOSITORY/bin/docker-secretx mark=$DOCKER_FOLDER/$1/probe-of-the-testbed stamp
+	[[ -x $plugin ]] || return 0
+	stamp=$(stat -c '%Y %s' "$plugin")
+	[[ $(cat "$mark" 2>/dev/null) != "$stamp" ]] || return 0
+	"$plugin" secretx probe-image 2>/dev/null | engine "$1" load --quiet >/dev/null 2>&1 || return 0 # it is of an older version
+	echo "$stamp" >"$mark"
+}
+
 # engine_swarm ENGINE [MANAGER]: a swarm of its own, or a node of MANAGER's.
 engine_swarm() {
 	local ip token
@@ -98,6 +109,7 @@ docker_up() {
 	for name in "${names[@]}"; do
 		engine_await "$name"
 		engine_images "$name"
+		engine_probe "$name"
 		case $name in
 		node1 | swarm*) engine_swarm "$name" ;;
 		node*) engine_swarm "$name" node1 ;;

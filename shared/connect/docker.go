@@ -28,10 +28,11 @@ func Docker(cli command.Cli, name string) func(context.Context) (client.APIClien
 		}
 		api, err := newClient(cli, name)
 		if err != nil {
-			return nil, &endpoint.Error{
-				Op: "use Docker context", Object: name, Cause: err,
-				Hint: "docker context ls shows those there are.",
+			hint := "docker context ls shows those there are."
+			if name == command.DefaultContextName { // has no entry: the environment and the flags are it
+				hint = "Check DOCKER_HOST and DOCKER_CERT_PATH, or the host and the certificates among the flags."
 			}
+			return nil, &endpoint.Error{Op: "use Docker context", Object: name, Cause: err, Hint: hint}
 		}
 		return api, nil
 	}

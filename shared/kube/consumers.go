@@ -93,9 +93,13 @@ func (s *survey) steps(c *connection) []step {
 
 // listing makes a step of what is found in one object of a list.
 func listing[T any, Item unmarshaler[T]](c *connection, k kind, s *survey, look func(Item) found) step {
+	var wanted only
+	if k.plural == podKind.plural { // of which there are more than of all others
+		wanted = onlyReferences
+	}
 	return step{k, func(ctx context.Context) error {
 		var all []found
-		err := stream(ctx, c, k, func() { all = nil }, func(object Item) {
+		err := stream(ctx, c, k, wanted, func() { all = nil }, func(object Item) {
 			if f := look(object); len(f.Uses) > 0 {
 				all = append(all, f)
 			}

@@ -20,9 +20,10 @@ type unmarshaler[T any] interface {
 // stream lists all objects of a kind and shows each as it arrives, while the server still encodes the
 // next ones. So the list is never there as a whole, neither as bytes nor as objects: of 5,000 pods, it
 // takes little longer than their bytes do. The function begin is called before each attempt, when all
-// that was shown earlier is void.
-func stream[T any, Item unmarshaler[T]](ctx context.Context, c *connection, k kind, begin func(), each func(Item)) error {
+// that was shown earlier is void. Where wanted is not empty, the objects have no other fields.
+func stream[T any, Item unmarshaler[T]](ctx context.Context, c *connection, k kind, wanted only, begin func(), each func(Item)) error {
 	var a answer
+	var buffer []byte
 	return c.persist(ctx, &a, func(ctx context.Context) error {
 		begin()
 		request := c.request(http.MethodGet, k).SetHeader("Accept", runtime.ContentTypeProtobuf)
@@ -32,6 +33,13 @@ func stream[T any, Item unmarshaler[T]](ctx context.Context, c *connection, k ki
 		}
 		defer func() { _ = body.Close() }()
 		return items(body, func(encoded []byte) error {
+			if len(wanted) > 0 {
+				var ok bool
+				if buffer, ok = wanted.reduce(buffer[:0], encoded); !ok {
+					return errAnswer
+				}
+				encoded = buffer
+			}
 			var object T
 			if Item(&object).Unmarshal(encoded) != nil {
 				return errAnswer

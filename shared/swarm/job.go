@@ -33,6 +33,9 @@ const (
 	lag = time.Second
 )
 
+// capabilitiesSince is the version of the API that lets a task's capabilities be chosen.
+const capabilitiesSince = "1.41"
+
 // grace is how long a job has to end when it is told to; it has nothing to do then.
 var grace = time.Second
 
@@ -41,7 +44,7 @@ var errGone = errors.New("a secret of the job is gone")
 
 // ready checks what can be known before a job is made.
 func (e *Endpoint) ready(ctx context.Context, g *engine, op string) error {
-	if v := g.api.ClientVersion(); versions.LessThan(v, "1.41") {
+	if v := g.api.ClientVersion(); versions.LessThan(v, capabilitiesSince) {
 		return e.cannot(op, errors.New("it needs Docker 20.10 (API 1.41), older ones can't take a task's capabilities away; this is API "+v), "Use a newer engine, or do without values (--no-probe).")
 	}
 	if e.options.ProbeImage != "" {

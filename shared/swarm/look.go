@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/versions"
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/peek"
@@ -45,7 +47,9 @@ On the node that secretx talks to it is a container:
 
 On any other node it is a service of one task that is pinned to that node and never restarted:
   - with the same two capabilities and a read-only root
-  - with the node's /proc mounted read-only, since the tasks of a service can't be given a process namespace; it is on the network of no service
+  - with the node's /proc mounted read-only, since the tasks of a service can't be given a process namespace
+  - with the default network, which it doesn't use: a task can't be given none
+  - its answer stands, encrypted, in its log until it is removed right after
   - --local-only forbids it
 
 What it is told (process numbers, container IDs, paths, names of variables) stands in its arguments. What it answers is encrypted to a key that
@@ -99,11 +103,9 @@ func (e *Endpoint) Look(ctx context.Context, containers []peek.Container, option
 	var group sync.WaitGroup
 	group.Go(func() { _ = e.Sweep(ctx) }) // what earlier runs left; this one needs none of it
 	turns := make(chan struct{}, looks)
-	for node, here := range nodes {
-		if node == g.node {
-			group.Go(func() { l.here(ctx, here) })
-			delete(nodes, node)
-		}
+	if here := nodes[g.node]; len(here) > 0 {
+		group.Go(func() { l.here(ctx, here) })
+		delete(nodes, g.node)
 	}
 	if len(nodes) > 0 {
 		l.elsewhere(ctx, nodes, func(look func()) {
@@ -137,7 +139,7 @@ func (l *looking) locate(ctx context.Context) (spots []spot, err error) {
 		if isContainer(c.ID) {
 			s, err := l.process(ctx, c.ID)
 			if err != nil {
-				c.Unseen = "it is gone"
+				c.Unseen = oneLine(err.Error())
 				continue
 			}
 			s.index = i
@@ -190,11 +192,14 @@ func (l *looking) tasks(ctx context.Context) (map[string]swarm.Task, error) {
 // process finds the process of a container of the connected engine.
 func (l *looking) process(ctx context.Context, id string) (spot, error) {
 	found, err := inspectContainer(ctx, l.engine, id)
-	if err != nil {
+	switch {
+	case cerrdefs.IsNotFound(err):
+		return spot{}, errors.New("it was removed")
+	case err != nil:
 		return spot{}, err
 	}
 	if found.State == nil || found.State.Pid < 1 {
-		return spot{}, errors.New("it doesn't run")
+		return spot{}, errors.New("it doesn't run any more")
 	}
 	shared := found.HostConfig != nil && found.HostConfig.PidMode != ""
 	return spot{node: l.engine.node, pid: found.State.Pid, id: found.ID, shared: shared}, nil
@@ -305,6 +310,8 @@ func (l *looking) refusal(node swarm.Node) (image string, refused error) {
 	case node.Spec.Availability != swarm.NodeAvailabilityActive:
 		return "", l.cannot(opLook, fmt.Errorf("its node %s takes no tasks: its availability is %s", host, node.Spec.Availability),
 			"Run docker node update --availability active "+host+".")
+	case versions.LessThan(l.engine.api.ClientVersion(), capabilitiesSince):
+		return "", l.cannot(opLook, fmt.Errorf("it runs on node %s, and a job that looks there needs Docker 20.10 (API %s)", host, capabilitiesSince), "")
 	case node.Description.Platform.OS != "linux":
 		return "", l.cannot(opLook, fmt.Errorf("the helper runs on Linux, node %s on %s", host, node.Description.Platform.OS), "")
 	}

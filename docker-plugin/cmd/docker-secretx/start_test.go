@@ -18,7 +18,7 @@ func TestStartStaysQuick(t *testing.T) {
 	for dependency := range strings.FieldsSeq(string(out)) {
 		for _, slow := range slowToStart {
 			if strings.HasPrefix(dependency, slow) {
-				t.Errorf("docker-secretx depends on %s: go mod why -m tells by which way", dependency)
+				t.Errorf("docker-secretx depends on %s: go mod why %s tells by which way", dependency, dependency)
 			}
 		}
 	}
