@@ -282,7 +282,7 @@ func (l *looking) elsewhere(ctx context.Context, nodes map[string][]spot, run fu
 	}
 	for id, spots := range nodes {
 		node := known[id]
-		image, refused := l.refusal(node)
+		image, refused := l.refusal(ctx, node)
 		if err != nil {
 			refused = l.fail(ctx, opLook, "", err)
 		}
@@ -298,7 +298,7 @@ func (l *looking) elsewhere(ctx context.Context, nodes map[string][]spot, run fu
 }
 
 // refusal says why no job can look at a node, or gives the image for it.
-func (l *looking) refusal(node swarm.Node) (image string, refused error) {
+func (l *looking) refusal(ctx context.Context, node swarm.Node) (image string, refused error) {
 	host := node.Description.Hostname
 	switch {
 	case node.ID == "":
@@ -321,11 +321,20 @@ func (l *looking) refusal(node swarm.Node) (image string, refused error) {
 	if l.Endpoint.options.ProbeImage != "" {
 		return l.Endpoint.options.ProbeImage, nil
 	}
-	image, err := imageID(architecture(node.Description.Platform.Architecture))
+	image, err := l.imageFor(ctx, architecture(node.Description.Platform.Architecture))
 	if err != nil {
 		return "", l.cannot(opLook, err, "")
 	}
 	return image, nil
+}
+
+// imageFor gives the ID that our own image has on a node of an architecture. One with the architecture
+// of the connected engine is taken to keep images as that one does: what an ID is depends on it.
+func (l *looking) imageFor(ctx context.Context, architecture string) (string, error) {
+	if g := l.engine; architecture == g.architecture && g.system == "linux" {
+		return l.own(ctx, g, opLook)
+	}
+	return imageID(architecture)
 }
 
 // obituaries say of containers that ended while they were looked at what became of their tasks.

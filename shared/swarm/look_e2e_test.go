@@ -14,8 +14,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -232,6 +234,41 @@ func TestNodes(t *testing.T) {
 	}
 	t.Run("all", func(t *testing.T) {
 		check(t, inspectInside(t, e, service, peek.LookOptions{}), "")
+	})
+	t.Run("killed meanwhile", func(t *testing.T) {
+		found := find(t, e, service)
+		var once sync.Once
+		kill := func() {
+			for _, api := range others {
+				all, err := api.ContainerList(t.Context(), container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "com.docker.swarm.service.name="+service))})
+				if err != nil || len(all) != 1 {
+					t.Error(all, err)
+					return
+				}
+				if err := api.ContainerRemove(t.Context(), all[0].ID, container.RemoveOptions{Force: true}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err := meddle(t, func() { once.Do(kill) }, nil).Look(t.Context(), found, peek.LookOptions{Nonce: []byte("a nonce")}); err != nil {
+			t.Fatal(err)
+		}
+		check(t, found, "it ended meanwhile")
+		time.Sleep(time.Second)
+		running(t, e, service, count(t, e))
+	})
+	t.Run("by the container's ID", func(t *testing.T) {
+		tasks, err := listTasks(t.Context(), e.engine, filters.NewArgs(filters.Arg("service", service), filters.Arg("desired-state", "running")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			found := inspectInside(t, e, task.Status.ContainerStatus.ContainerID[:12], peek.LookOptions{})
+			if len(found) != 1 || found[0].ID != task.ID {
+				t.Errorf("%+v", found)
+			}
+			check(t, found, "")
+		}
 	})
 	t.Run("again", func(t *testing.T) {
 		check(t, inspectInside(t, e, service, peek.LookOptions{}), "")
@@ -515,6 +552,106 @@ func TestLookInTheClear(t *testing.T) {
 			t.Errorf("the engine shows %q", form)
 		}
 	}
+}
+
+// TestAlone: containers that are no task's, with processes of their own and with the node's.
+func TestAlone(t *testing.T) {
+	e := connect(t, Options{})
+	g, err := e.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []container.PidMode{"", "host"} {
+		name := fmt.Sprintf("e2e-look-%08x", rand.Uint32())
+		made, err := g.api.ContainerCreate(t.Context(), &container.Config{
+			Image: busybox, Cmd: []string{"sh", "-c", "mkdir -p /run/secrets && echo value >/run/secrets/x && exec sleep 1000"},
+			Env: []string{"X_FILE=/run/secrets/x", "PLAIN=/etc/passwd"}, StopSignal: "SIGKILL",
+		}, &container.HostConfig{PidMode: mode, NetworkMode: "none"}, nil, nil, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = g.api.ContainerRemove(context.Background(), made.ID, container.RemoveOptions{Force: true}) }()
+		if found := inspectInside(t, e, name, peek.LookOptions{}); len(found) != 1 || found[0].Unseen != "it doesn't run, it is created" {
+			t.Errorf("%+v", found)
+		}
+		if err := g.api.ContainerStart(t.Context(), made.ID, container.StartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		for _, target := range []string{name, made.ID, made.ID[:12]} {
+			found := inspectInside(t, e, target, peek.LookOptions{Reveal: true})
+			if len(found) != 1 || found[0].Unseen != "" || found[0].Object != "container "+name || len(found[0].Wants) != 1 ||
+				string(found[0].Seen.Files["/run/secrets/x"].Content.Value.Reveal()) != "value\n" || !found[0].Seen.Env["X_FILE"].Value.Known() {
+				t.Errorf("%+v", found)
+			}
+		}
+		found := find(t, e, name)
+		if err := g.api.ContainerRemove(t.Context(), made.ID, container.RemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Look(t.Context(), found, peek.LookOptions{Nonce: []byte("n")}); err != nil || found[0].Unseen != "it was removed" {
+			t.Errorf("%+v, %v", found, err)
+		}
+	}
+	clean(t, e)
+}
+
+// TestConsumersOfService: before and after an update, with what a rollback would need.
+func TestConsumersOfService(t *testing.T) {
+	e := connect(t, Options{})
+	refs := stand(t, e, []byte("old"), []byte("new"))
+	name := serve(t, e, 2, func(s *swarm.ServiceSpec) { s.Labels = map[string]string{stackLabel: "shop"} }, reference(refs[0], "p", "0", "0", 0o400))
+	before := usersOf(t, e, refs)
+	service, err := inspectService(t.Context(), e.engine, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service.Spec.TaskTemplate.ContainerSpec.Secrets = []*swarm.SecretReference{reference(refs[1], "p", "0", "0", 0o400)}
+	if _, err := e.engine.api.ServiceUpdate(t.Context(), service.ID, service.Version, service.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var after []string
+	for range 100 {
+		if after = usersOf(t, e, refs); len(after) == 4 && !strings.Contains(strings.Join(after[1:], " "), "0") {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if got := strings.Join(before, ", "); got != "service shop 0, task 0, task 0" {
+		t.Error(got)
+	}
+	if got := strings.Join(after, ", "); got != "service shop 0 previous, service shop 1, task 1, task 1" {
+		t.Error(got)
+	}
+}
+
+// usersOf are those of the secrets, each as kind, stack and the index of the secret.
+func usersOf(t *testing.T, e *Endpoint, refs []secret.Ref) (all []string) {
+	t.Helper()
+	graph, err := e.Consumers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range graph.Consumers {
+		for _, use := range c.Uses {
+			for i, ref := range refs {
+				if use.UID != ref.UID {
+					continue
+				}
+				text := c.Kind + " "
+				if c.Kind == "service" {
+					text += c.Stack + " "
+				}
+				text += strconv.Itoa(i)
+				if use.Previous {
+					text += " previous"
+				}
+				all = append(all, text)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // TestHundred: one wave, far faster than one after another.

@@ -80,7 +80,7 @@ func web(t *testing.T) *fake {
 	tasks := []swarm.Task{two, one}
 	f.serviceInspect = func(_ context.Context, name string) (swarm.Service, error) {
 		switch {
-		case name == "web" || strings.HasPrefix("web-id", name):
+		case name == "web", name == "web-", name == "web-id":
 			return service, nil
 		case name == "t":
 			return swarm.Service{}, refused{"rpc error: code = Unknown desc = service t is ambiguous (2 matches found)", notFound.kind}
