@@ -19,6 +19,7 @@ var forbidden = map[string][]string{
 	"apply":          {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
 	"report":         {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
 	"probe/envelope": {module + "swarm", module + "kube", "k8s.io/", "github.com/", "net", "net/http", "encoding/json"},
+	"probe/inside":   {module, "k8s.io/", "github.com/", "net", "net/http"},
 	"probe":          {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
 	"storetest":      {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
 	"swarm":          {"k8s.io/", module + "kube", module + "plan", module + "command"},

@@ -135,7 +135,7 @@ func (l *looking) job(ctx context.Context, node swarm.Node, image string, spots 
 		return l.cannot(opLook, err, "")
 	}
 	host, start := node.Description.Hostname, lookStart
-	hint := "Put the helper there: docker secretx probe-image | docker -H " + host + " load; or name an image that the node can pull (--helper-image)."
+	hint := "Put the helper there: docker secretx probe-image | docker -H ssh://" + host + " load; or name an image that the node can pull (--helper-image)."
 	if !strings.HasPrefix(image, "sha256:") {
 		start = l.Endpoint.options.StartTimeout
 		hint = "Can " + host + " pull " + image + ", and is it of this version of secretx?"
