@@ -33,6 +33,8 @@ type Host struct {
 	Out, Err io.Writer
 	// Terminal tells whether somebody sits there to be asked: input and error output are terminals.
 	Terminal func() bool
+	// Password asks on the terminal for what must not be seen there.
+	Password func(ctx context.Context, question string) ([]byte, error)
 	// Shown tells whether standard output is a terminal.
 	Shown func() bool
 
