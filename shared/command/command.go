@@ -137,7 +137,8 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host)}
+	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
+		newCreateCommand(host), newCurrentCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			host.Flags(verb.Flags())
