@@ -1,3 +1,7 @@
+// Package connect turns addresses into connections the way the host CLIs do: Docker contexts,
+// DOCKER_HOST and the docker CLI's global flags on one side, kubeconfig, its flags and in-cluster
+// configuration on the other. Only the mains import it. Nothing here connects before the returned
+// functions are called.
 package connect
 
 import (
