@@ -138,7 +138,8 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
-		newCreateCommand(host), newCurrentCommand(host)}
+		newCreateCommand(host), newCurrentCommand(host), newRotateCommand(host),
+		newRmCommand(host), newPruneCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			host.Flags(verb.Flags())
@@ -182,5 +183,31 @@ func run(ctx context.Context, timeout time.Duration, work func(context.Context) 
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &ExitError{Code: ExitDifferent, Err: context.Cause(ctx)}
 	}
-	return &ExitError{Code: ExitInterrupted, Err: errors.New("interrupted; what was written is whole, and the next run goes on from there")}
+	return errInterrupted
+}
+
+var errInterrupted = &ExitError{Code: ExitInterrupted, Err: errors.New("interrupted; what was written is whole, and the next run goes on from there")}
+
+// retreat is how long a verb has after a signal that takes back what it has begun.
+const retreat = 15 * time.Second
+
+// runLong calls the work of a verb that goes back when it is interrupted, and waits for that. It bounds
+// its time itself.
+func runLong(ctx context.Context, work func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		if err == nil || errors.Is(err, context.Canceled) {
+			return errInterrupted
+		}
+		return err
+	case <-time.After(retreat):
+		return errInterrupted
+	}
 }
