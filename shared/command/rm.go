@@ -37,7 +37,7 @@ what only a rollback would need.`,
 		Example: examples(host,
 			"rm old-token", "One secret with all its versions",
 			"rm user-pass --mirrors", "And its mirrors at the other side",
-			"rm user-pass --in both --yes", "Whatever has the name, on both sides, without being asked",
+			"rm user-pass --in both", "Whatever has the name, on both sides",
 		),
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -59,7 +59,7 @@ what only a rollback would need.`,
 	flags.StringVar(&options.in, "in", string(host.Native), "Where: swarm, kubernetes or both")
 	flags.BoolVar(&options.mirrors, "mirrors", false, "Remove their mirrors at the other side as well")
 	flags.BoolVar(&options.force, "force", false, "Remove what is in use, too, as far as the orchestrator allows it; asks")
-	flags.BoolVarP(&options.yes, "yes", "y", false, "Don't ask")
+	flags.BoolVarP(&options.yes, "yes", "y", false, "Don't ask, with --force")
 	printer = host.Printer(flags, report.ChangesColumns)
 	return cmd
 }
@@ -204,16 +204,12 @@ func (o *rmOptions) allowed(host Host, all []doomed) error {
 	if len(inUse) > 0 && !o.force {
 		return fmt.Errorf("%w\nnothing was removed; --force removes it as far as the orchestrator allows", errors.Join(inUse...))
 	}
-	if o.yes || !o.force && !host.Terminal() {
+	if o.yes || len(inUse) == 0 {
 		return nil
 	}
 	names := make([]string, len(all))
 	for i, one := range all {
 		names[i] = one.Name
 	}
-	question := fmt.Sprintf("Are you sure that you want to remove %s?", strings.Join(names, ", "))
-	if len(inUse) > 0 {
-		question = fmt.Sprintf("%d of them are in use. %s", len(inUse), question)
-	}
-	return confirm(host, question)
+	return confirm(host, fmt.Sprintf("%d of these are in use. Are you sure that you want to remove %s?", len(inUse), strings.Join(names, ", ")))
 }
