@@ -39,9 +39,9 @@ func (c *cluster) manifest(text string) {
 // until waits for something to be so.
 func (c *cluster) until(what string, so func() bool) {
 	c.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !so(); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(120 * time.Second); !so(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			c.Fatalf("not within 60 s: %s", what)
+			c.Fatalf("not within 120 s: %s", what)
 		}
 	}
 }
