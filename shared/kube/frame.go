@@ -152,7 +152,7 @@ func (r *answerReader) about(said string) {
 	case strings.HasSuffix(said, "Permission denied"):
 		file.Unseen = deniedFile
 	default:
-		file.Unseen = "it can't be looked at: " + lastWords(said)
+		file.Unseen = "it can't be looked at: " + brief(lastWords(said))
 	}
 	r.seen.Files[r.path] = file
 }

@@ -216,7 +216,7 @@ func TestNotLookedAt(t *testing.T) {
 		options peek.LookOptions
 		want    string
 	}{
-		"local only":    {nil, peek.LookOptions{LocalOnly: true}, "it runs on node host-a, and --local-only forbids a job there"},
+		"local only":    {nil, peek.LookOptions{LocalOnly: true}, "it runs on host-a, and --local-only forbids a job there"},
 		"down":          {func(f *insides) { f.nodes[0].Status.State = swarm.NodeStateDown }, peek.LookOptions{}, "its node host-a is down"},
 		"drained":       {func(f *insides) { f.nodes[0].Spec.Availability = swarm.NodeAvailabilityDrain }, peek.LookOptions{}, "its availability is drain"},
 		"gone":          {func(f *insides) { f.nodes = nil }, peek.LookOptions{}, "its node is gone"},

@@ -331,6 +331,36 @@ func TestTasks(t *testing.T) {
 	}
 }
 
+// TestBusyEngine: what may work the next time is tried again, and not for ever.
+func TestBusyEngine(t *testing.T) {
+	for failures, fine := range map[int]bool{1: true, 2: true, 3: false} {
+		synctest.Test(t, func(t *testing.T) {
+			contents := some(2)
+			f := newFake(t, contents)
+			logs, busy := f.serviceLogs, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.made) <= failures }
+			f.taskList = func(context.Context) ([]swarm.Task, error) {
+				if busy() {
+					return []swarm.Task{{Status: swarm.TaskStatus{State: swarm.TaskStateFailed, Err: "starting container failed: mount tmpfs: device or resource busy"}}}, nil
+				}
+				return []swarm.Task{{Status: swarm.TaskStatus{State: swarm.TaskStateComplete}}}, nil
+			}
+			f.serviceLogs = func(ctx context.Context, name string, o container.LogsOptions) (io.ReadCloser, error) {
+				if !busy() {
+					return logs(ctx, name, o)
+				}
+				s := &stuck{end: make(chan struct{})}
+				context.AfterFunc(ctx, func() { close(s.end) })
+				return s, nil
+			}
+			n, err := values(t.Context(), t, f.endpoint(Options{}), contents, refsOf(contents))
+			if fine && (err != nil || n != 2) || !fine && (!errors.Is(err, endpoint.ErrProbe) || !strings.Contains(err.Error(), "mount tmpfs: device or resource busy")) {
+				t.Errorf("%d failures: %d values, %v", failures, n, err)
+			}
+			f.clean(t)
+		})
+	}
+}
+
 // TestSlowTaker: as long as the taker works, nothing is late, even if the job is long done.
 func TestSlowTaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
