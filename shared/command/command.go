@@ -158,7 +158,7 @@ func contextOf(cmd *cobra.Command) context.Context {
 }
 
 // grace is how long a verb has to tidy up after a signal, before it is left to end with the process.
-const grace = 800 * time.Millisecond
+const grace = 500 * time.Millisecond
 
 // run calls a verb's work under the time limit, and returns soon after the context has ended even
 // where a library doesn't listen to it: no user waits for more than a second after Ctrl-C.
