@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/docker/docker/api/types"
@@ -261,6 +262,28 @@ func TestNotLookedAt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStuck: a helper that says nothing doesn't keep anybody waiting for long.
+func TestStuck(t *testing.T) {
+	needsHelper(t)
+	synctest.Test(t, func(t *testing.T) {
+		f, containers := newInsides(t, map[string]int{"node": 2, "a": 1})
+		f.attach = func(context.Context, string) (types.HijackedResponse, error) {
+			a, _ := net.Pipe()
+			return types.HijackedResponse{Conn: a, Reader: bufio.NewReader(a)}, nil
+		}
+		start := time.Now()
+		f.look(t, containers, peek.LookOptions{})
+		if took := time.Since(start); took > lookSilence+time.Second {
+			t.Errorf("it took %s", took)
+		}
+		for _, c := range containers[1:] {
+			if !strings.Contains(c.Unseen, "has said nothing for 20s") {
+				t.Errorf("%+v", c)
+			}
+		}
+	})
 }
 
 func TestLookWithout(t *testing.T) {
