@@ -139,7 +139,8 @@ func TestRemoteEnginesRefuse(t *testing.T) {
 	closed := listener.Addr().String()
 	must(t, listener.Close())
 	create("closed", "host=ssh://"+closed)
-	create("stranger", "host=ssh://nobody-"+random(6)+r.ssh[strings.Index(r.ssh, "@"):])
+	_, server, _ := strings.Cut(r.ssh, "@")
+	create("stranger", "host=ssh://nobody-"+random(6)+"@"+server)
 	for name, text := range map[string]string{
 		"wrong-ca": "certificate signed by unknown authority", "wrong-certificate": "certificate", "no-certificate": "certificate",
 		"no-tls": "HTTPS", "closed": "Connection refused", "stranger": "Permission denied",
@@ -198,11 +199,11 @@ func TestInterruptRemote(t *testing.T) {
 		}
 		for host := range hosts {
 			t.Run(name+"-silent-"+host, func(t *testing.T) {
-				env := append(r.env, "DOCKER_HOST=ssh://"+silent.Addr().String())
+				engine := []string{"DOCKER_HOST=ssh://" + silent.Addr().String()}
 				if name == "tls" {
-					env = append(r.env, "DOCKER_HOST=tcp://"+silent.Addr().String(), "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH="+r.certificates)
+					engine = []string{"DOCKER_HOST=tcp://" + silent.Addr().String(), "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH=" + r.certificates}
 				}
-				run := get[*process](t)(start(env, host, "secretx", "sync", "--from", "swarm", "--to", "kubernetes:/"+namespace, origin))
+				run := get[*process](t)(start(append(engine, r.env...), host, "secretx", "sync", "--from", "swarm", "--to", "kubernetes:/"+namespace, origin))
 				conn := <-accepted
 				defer conn.Close()
 				time.Sleep(50 * time.Millisecond)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -198,4 +199,37 @@ func reportTime(b *testing.B) func() {
 	}
 	before := used()
 	return func() { b.ReportMetric(float64(used()-before)/1e6/float64(b.N), "cpu-ms/op") }
+}
+
+// BenchmarkLook looks into 50 pods in one wave, beside a kubectl exec for each of some, one after another.
+func BenchmarkLook(b *testing.B) {
+	const n = 50
+	c := newCluster(b)
+	c.kubectl("", "create", "secret", "generic", "s", "--from-literal=value=1")
+	c.manifest(strings.ReplaceAll(strings.ReplaceAll(web, "NAME", "s"), "replicas: 1", fmt.Sprint("replicas: ", n)))
+	c.until("all run", func() bool {
+		return c.kubectl("", "get", "deploy/web", "-o", "jsonpath={.status.readyReplicas}") == fmt.Sprint(n)
+	})
+	var names []string
+	b.Run("wave", func(b *testing.B) {
+		for range b.N {
+			names = nil
+			for _, found := range look(b, c.open(), target("deploy/web")) {
+				if !is(found.Seen.Env["A"], "1") {
+					b.Error(found.Unseen)
+				}
+				names = append(names, found.Name)
+			}
+			if len(names) != n {
+				b.Error(len(names))
+			}
+		}
+	})
+	b.Run("loop-of-10", func(b *testing.B) {
+		for range b.N {
+			for _, name := range names[:10] {
+				c.kubectl("", "exec", name, "--", "sh", "-c", "sha256sum < /proc/1/environ")
+			}
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/peek"
 )
 
@@ -30,7 +31,9 @@ const (
 
 // lookBeside looks from an ephemeral container that shares the processes of the one to look into,
 // and so gets to its files: as the user of that container where it is known, which is what the
-// restricted Pod Security Standard allows; then as root with the two capabilities that it takes.
+// restricted Pod Security Standard allows; then as root with the two capabilities that it takes; and
+// where the baseline standard forbids those, as root with the usual ones, which suffice beside another
+// root that has no more.
 func (c *connection) lookBeside(ctx context.Context, container *peek.Container, question question, options peek.LookOptions, denied bool) (peek.Seen, error) {
 	var pod corev1.Pod
 	if err := c.get(ctx, podKind, container.Name, &pod); err != nil {
@@ -40,7 +43,7 @@ func (c *connection) lookBeside(ctx context.Context, container *peek.Container, 
 	if target.container == nil {
 		return peek.Seen{}, errGone
 	}
-	contexts := []*corev1.SecurityContext{asRoot()}
+	contexts := []*corev1.SecurityContext{asRoot(), asUsualRoot()}
 	if user := asUser(&pod, target); user != nil && !denied {
 		contexts = slices.Insert(contexts, 0, user)
 	}
@@ -48,13 +51,17 @@ func (c *connection) lookBeside(ctx context.Context, container *peek.Container, 
 	var failure error
 	for _, as := range contexts {
 		seen, err := c.lookAs(ctx, &pod, target, as, container, question, options)
-		if err == nil {
+		switch {
+		case err == nil && !partly(seen):
+			return seen, nil
+		case err == nil:
 			best = &seen
-			if !partly(seen) {
-				break
-			}
+			continue
 		}
-		if failure = err; err != nil && !errors.Is(err, errClosed) {
+		if failure == nil || !barred(err) {
+			failure = err
+		}
+		if !barred(err) && !errors.Is(err, errClosed) {
 			break
 		}
 	}
@@ -62,6 +69,11 @@ func (c *connection) lookBeside(ctx context.Context, container *peek.Container, 
 		return *best, nil
 	}
 	return peek.Seen{}, failure
+}
+
+// barred tells whether the namespace lets in no container like that, whoever adds it.
+func barred(err error) bool {
+	return errors.Is(err, endpoint.ErrForbidden) && strings.Contains(err.Error(), "violates PodSecurity")
 }
 
 // lookAs looks from an ephemeral container with that security context.
@@ -139,6 +151,12 @@ func asRoot() *corev1.SecurityContext {
 	return as
 }
 
+func asUsualRoot() *corev1.SecurityContext {
+	as := asRoot()
+	as.Capabilities = nil
+	return as
+}
+
 func confined() *corev1.SecurityContext {
 	no, yes := false, true
 	return &corev1.SecurityContext{
@@ -169,12 +187,17 @@ func usable(pod *corev1.Pod, target, image string, as *corev1.SecurityContext) s
 		common := corev1.Container(helper.EphemeralContainerCommon)
 		status := statusOf(pod, part{ephemeral, &common})
 		if strings.HasPrefix(helper.Name, helperPrefix) && helper.TargetContainerName == target && helper.Image == image &&
-			helper.SecurityContext != nil && helper.SecurityContext.RunAsUser != nil && *helper.SecurityContext.RunAsUser == *as.RunAsUser &&
+			alike(helper.SecurityContext, as) &&
 			status != nil && status.State.Running != nil && time.Since(status.State.Running.StartedAt.Time) < helperLife-helperSpare {
 			return helper.Name
 		}
 	}
 	return ""
+}
+
+// alike tells whether two helpers may do the same.
+func alike(a, b *corev1.SecurityContext) bool {
+	return a != nil && a.RunAsUser != nil && *a.RunAsUser == *b.RunAsUser && (a.Capabilities == nil) == (b.Capabilities == nil)
 }
 
 func (c *connection) addHelper(ctx context.Context, pod string, helper corev1.EphemeralContainer) error {

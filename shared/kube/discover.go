@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"k8s.io/client-go/rest"
 )
@@ -81,7 +82,7 @@ func (c *connection) discover(ctx context.Context) ([]kind, error) {
 	for i, list := range lists {
 		group := groups.Groups[i]
 		for _, r := range list.Resources {
-			if r.Namespaced {
+			if r.Namespaced && !strings.Contains(r.Name, "/") { // no subresource
 				found = append(found, kind{group: group.Name, version: group.PreferredVersion.Version, plural: r.Name, kind: r.Kind, short: r.ShortNames})
 			}
 		}

@@ -66,13 +66,17 @@ type answerReader struct {
 	options peek.LookOptions
 	seen    peek.Seen
 
-	next  int    // of the files that were asked for
-	path  string // of the file that is being told of
-	other bool   // it was not asked for
-	bytes []byte // of that file, or of the environment
-	// environment tells that these are the bytes of the environment.
-	environment bool
+	next   int    // of the files that were asked for
+	path   string // of the file that is being told of
+	bytes  []byte // of that file, or of the environment
+	expect string // the word of the frame that must follow, empty for any but the next two
 }
+
+// What must follow a file that wasn't asked for, and bytes of one and of the environment.
+const (
+	expectAbout  = "about"
+	expectStatus = "status"
+)
 
 // read gives what a container has. What wasn't asked for isn't in it, and the bytes of the answer stay
 // the caller's.
@@ -88,6 +92,9 @@ func (q question) read(answer []byte, boundary string, options peek.LookOptions)
 		case "closed":
 			return peek.Seen{}, errClosed
 		case "end":
+			if r.expect != "" || r.next < len(r.files) {
+				return peek.Seen{}, errCut
+			}
 			return r.seen, nil
 		default:
 			if !r.frame(word, argument, body) {
@@ -100,28 +107,33 @@ func (q question) read(answer []byte, boundary string, options peek.LookOptions)
 
 // frame takes one frame; it is false when that can't stand there.
 func (r *answerReader) frame(word, argument string, body []byte) bool {
+	if r.expect != word && (r.expect != "" || word == expectAbout || word == expectStatus) {
+		return false
+	}
+	r.expect = ""
 	switch word {
 	case "file":
 		if r.next >= len(r.files) {
 			return false
 		}
-		r.path, r.other, r.environment = r.files[r.next], false, false
+		r.path = r.files[r.next]
 		r.next++
 		r.about(string(body))
+	case "bytes":
+		r.bytes, r.expect = body, expectStatus
+		_, there := r.seen.Files[r.path]
+		return there
 	case "other":
-		r.path, r.other, r.environment = path.Clean(string(body)), true, false
-	case "about":
-		if !r.other {
-			return false
-		}
+		r.path, r.expect = path.Clean(string(body)), expectAbout
+		return slices.ContainsFunc(r.directories, func(d string) bool { return strings.HasPrefix(r.path, strings.TrimSuffix(d, "/")+"/") })
+	case expectAbout:
 		if !slices.Contains(r.files, r.path) {
 			r.about(string(body))
 		}
+		r.path = ""
 	case "environment":
-		r.environment, r.bytes = true, body
-	case "bytes":
-		r.bytes = body
-	case "status":
+		r.path, r.bytes, r.expect = "", body, expectStatus
+	case expectStatus:
 		r.status(argument == "0")
 	default:
 		return false
@@ -140,7 +152,7 @@ func (r *answerReader) about(said string) {
 	case strings.HasSuffix(said, "Permission denied"):
 		file.Unseen = deniedFile
 	default:
-		file.Unseen = "it can't be looked at: " + lastWords(said)
+		file.Unseen = "it can't be looked at: " + brief(lastWords(said))
 	}
 	r.seen.Files[r.path] = file
 }
@@ -152,7 +164,7 @@ const (
 
 // status ends the bytes of a file or of the environment.
 func (r *answerReader) status(read bool) {
-	if r.environment {
+	if r.path == "" {
 		r.variablesOf(read)
 		return
 	}
@@ -224,7 +236,7 @@ func fileSeen(mode uint32, uid, gid string, regular bool) (peek.FileSeen, bool) 
 
 // parseMode reads -rwxr-x---, whatever stands behind it.
 func parseMode(text string) (mode uint32, ok bool) {
-	if len(text) < 10 || !strings.Contains("-dlbcps", text[:1]) {
+	if len(text) < 10 || !strings.ContainsRune("-dlbcps", rune(text[0])) {
 		return 0, false
 	}
 	for i, letter := range []byte(text[1:10]) {
@@ -241,5 +253,5 @@ func parseMode(text string) (mode uint32, ok bool) {
 
 // lastWords is what a program says after its own name and that of the file.
 func lastWords(said string) string {
-	return said[strings.LastIndex(said, ": ")+1:]
+	return strings.TrimSpace(said[strings.LastIndex(said, ": ")+1:])
 }

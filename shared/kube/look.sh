@@ -36,10 +36,11 @@ began() {
 # its processes: then the oldest of its cgroup. Beside a runtime that doesn't share them, process 1
 # would be ours.
 first() {
-	own=$(cat /proc/self/cgroup 2>/dev/null)
 	p=1
+	if [ $place = in ] && [ /proc/1/root -ef / ]; then return; fi
+	own=$(cat /proc/self/cgroup 2>/dev/null)
 	case $place in
-	in) if its 1 || [ /proc/1/root -ef / ]; then return; fi ;;
+	in) if its 1; then return; fi ;;
 	beside)
 		if its 1; then p=; fi
 		return

@@ -39,9 +39,9 @@ func (c *cluster) manifest(text string) {
 // until waits for something to be so.
 func (c *cluster) until(what string, so func() bool) {
 	c.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !so(); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(120 * time.Second); !so(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			c.Fatalf("not within 60 s: %s", what)
+			c.Fatalf("not within 120 s: %s", what)
 		}
 	}
 }
@@ -440,4 +440,62 @@ pod/nobody main
   seen /v/b 0644 0:0 B-value
   seen X A-value
 `, "A-value", "B-value")
+}
+
+// What keeps an ephemeral container from looking is one clear line, and what it saw by exec stays.
+func TestEphemeralContainersThatCant(t *testing.T) {
+	c := newCluster(t)
+	c.manifest(distroless)
+	c.running("root", "nobody")
+	for image, text := range map[string]string{
+		"secretx-test/absent:1":     "the ephemeral container can't start: ErrImagePull",
+		"secretx-test/distroless:1": "the ephemeral container can't start: RunContainerError", // has no sleep
+		"Not An Image":              "the ephemeral container can't start: InvalidImageName",
+	} {
+		found := look(t, c.open(), pod("nobody"), ephemeral, func(o *peek.LookOptions) { o.HelperImage = image })[0]
+		t.Logf("%s: %s. %s (%s)", image, found.Unseen, found.Hint, found.Note)
+		if !strings.HasPrefix(found.Unseen, "the image has no shell, and ") || !strings.Contains(found.Unseen, text) || strings.Contains(found.Unseen, "\n") {
+			t.Errorf("%s: %q", image, found.Unseen)
+		}
+	}
+	c.kubectl("", "label", "namespace", c.namespace, "pod-security.kubernetes.io/enforce=baseline")
+	if found := look(t, c.open(), pod("root"), ephemeral)[0]; found.Unseen != "" || !is(found.Seen.Env["X"], "A-value") || len(found.Seen.Files) != 3 {
+		t.Error(show([]peek.Container{found}), found.Hint)
+	}
+	c.kubectl("", "label", "namespace", c.namespace, "--overwrite", "pod-security.kubernetes.io/enforce=restricted")
+	found, err := c.open().Containers(t.Context(), pod("root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.open().Look(t.Context(), found, peek.LookOptions{Nonce: nonce, AllowEphemeral: true, Progress: func(string) {}})
+	t.Log(err)
+	if err == nil || !strings.Contains(found[0].Unseen, `violates PodSecurity "restricted:latest"`) || found[0].Note != "" {
+		t.Errorf("%v: %q %q", err, found[0].Unseen, found[0].Note)
+	}
+}
+
+// A Secret may have many keys, and all are asked for at once.
+func TestManyKeys(t *testing.T) {
+	c := newCluster(t)
+	data := object{}
+	for i := range 1500 {
+		data[fmt.Sprintf("a-key-with-a-rather-long-name-%d", i)] = b64(fmt.Sprint("value ", i))
+	}
+	c.must(http.MethodPost, c.secrets(), object{"metadata": object{"name": "s"}, "data": data})
+	c.manifest(`
+apiVersion: v1
+kind: Pod
+metadata: {name: many}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: main, image: secretx-test/busybox:1, command: [sleep, "3600"], envFrom: [{secretRef: {name: s}}], volumeMounts: [{name: v, mountPath: /etc/some/where}]}]
+  volumes: [{name: v, secret: {secretName: s}}]
+`)
+	c.running("many")
+	began := time.Now()
+	found := look(t, c.open(), pod("many"))[0]
+	t.Log(time.Since(began), found.Unseen)
+	if len(found.Seen.Files) != 1500 || len(found.Seen.Env) != 1500 || !is(found.Seen.Files["/etc/some/where/a-key-with-a-rather-long-name-77"].Content, "value 77") {
+		t.Errorf("%d files, %d variables: %s", len(found.Seen.Files), len(found.Seen.Env), found.Unseen)
+	}
 }

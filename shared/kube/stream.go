@@ -71,10 +71,12 @@ func items(from io.Reader, each func([]byte) error) error {
 		return errAnswer
 	}
 	var buffer []byte
-	return fields(r, -1, func(envelope uint64, size int64) error {
+	var listed bool
+	err := fields(r, -1, func(envelope uint64, size int64) error {
 		if envelope != envelopeRaw {
 			return skip(r, size)
 		}
+		listed = true
 		return fields(r, size, func(field uint64, size int64) error {
 			if field != listItems {
 				return skip(r, size)
@@ -91,6 +93,10 @@ func items(from io.Reader, each func([]byte) error) error {
 			return each(buffer[:size])
 		})
 	})
+	if err == nil && !listed {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // fields goes through the fields of a message of that size, or to the end where it is negative. Those

@@ -21,7 +21,7 @@ import (
 
 const (
 	// farewell is how long removing the job may take once the caller has gone.
-	farewell = 700 * time.Millisecond
+	farewell = 400 * time.Millisecond
 	// glance is how often the state of the task is looked at.
 	glance = 200 * time.Millisecond
 	// hopeless is how long a task may be without a node that would do: one may just be coming back.
@@ -41,6 +41,9 @@ var grace = time.Second
 
 // errGone: the job was refused because one of its secrets is gone.
 var errGone = errors.New("a secret of the job is gone")
+
+// errBusy: an engine under load sometimes can't make a mount, and can the next time.
+var errBusy = errors.New("device or resource busy")
 
 // ready checks what can be known before a job is made.
 func (e *Endpoint) ready(ctx context.Context, g *engine, op string) error {
@@ -279,7 +282,11 @@ func (e *Endpoint) judge(ctx context.Context, g *engine, w work, log *logReader,
 		if status.ContainerStatus != nil && strings.HasPrefix(what, "task: non-zero exit") {
 			what = probe.ExitText(status.ContainerStatus.ExitCode)
 		}
-		return e.cannot(w.op, errors.New(what), w.hint)
+		cause := errors.New(what)
+		if rest, busy := strings.CutSuffix(what, errBusy.Error()); busy {
+			cause = fmt.Errorf("%s%w", rest, errBusy)
+		}
+		return e.cannot(w.op, cause, w.hint)
 	case swarm.TaskStateRejected, swarm.TaskStateShutdown, swarm.TaskStateOrphaned, swarm.TaskStateRemove:
 		return e.cannot(w.op, fmt.Errorf("its task was %s: %s", status.State, what), w.hint)
 	}

@@ -304,7 +304,7 @@ func (l *looking) refusal(ctx context.Context, node swarm.Node) (image string, r
 	case node.ID == "":
 		return "", l.cannot(opLook, errors.New("its node is gone"), "")
 	case l.options.LocalOnly:
-		return "", l.cannot(opLook, fmt.Errorf("it runs on node %s, and --local-only forbids a job there", host), "")
+		return "", l.cannot(opLook, fmt.Errorf("it runs on %s, and --local-only forbids a job there", host), "")
 	case node.Status.State != swarm.NodeStateReady:
 		return "", l.cannot(opLook, fmt.Errorf("its node %s is %s", host, node.Status.State), "See docker node ls.")
 	case node.Spec.Availability != swarm.NodeAvailabilityActive:

@@ -235,6 +235,13 @@ func TestNodes(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		check(t, inspectInside(t, e, service, peek.LookOptions{}), "")
 	})
+	t.Run("image by name", func(t *testing.T) {
+		found, err := e.engine.api.ImageInspect(t.Context(), e.image)
+		if err != nil || len(found.RepoTags) == 0 {
+			t.Fatal(found.RepoTags, err)
+		}
+		check(t, inspectInside(t, e, service, peek.LookOptions{HelperImage: found.RepoTags[0]}), "")
+	})
 	t.Run("killed meanwhile", func(t *testing.T) {
 		found := find(t, e, service)
 		var once sync.Once
@@ -671,6 +678,25 @@ func TestHundred(t *testing.T) {
 	if len(found) != 100 || took > 3*time.Second {
 		t.Errorf("%d containers in %s", len(found), took)
 	}
+}
+
+// TestRevealsMuch: large values from many containers, here and elsewhere.
+func TestRevealsMuch(t *testing.T) {
+	e := connect(t, Options{})
+	contents := [][]byte{noise(500_000), noise(400_000)}
+	refs := stand(t, e, contents...)
+	service := serve(t, e, 20, nil, reference(refs[0], "a", "0", "0", 0o400), reference(refs[1], "b", "0", "0", 0o400))
+	for _, c := range inspectInside(t, e, service, peek.LookOptions{Reveal: true}) {
+		if strings.Contains(c.Unseen, "doesn't have the helper") {
+			continue
+		}
+		for i, name := range []string{"a", "b"} {
+			if !c.Seen.Files["/run/secrets/"+name].Content.Value.Equal(secret.NewValue(contents[i])) {
+				t.Errorf("%s on %s: %s", c.Name, c.Node, c.Unseen)
+			}
+		}
+	}
+	clean(t, e)
 }
 
 // TestStrangeFiles: what stands in /run/secrets without having been asked for, and what looks like a

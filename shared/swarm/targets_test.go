@@ -79,10 +79,10 @@ func web(t *testing.T) *fake {
 	}
 	tasks := []swarm.Task{two, one}
 	f.serviceInspect = func(_ context.Context, name string) (swarm.Service, error) {
-		switch {
-		case name == "web", name == "web-", name == "web-id":
+		switch name {
+		case "web", "web-", "web-id":
 			return service, nil
-		case name == "t":
+		case "t":
 			return swarm.Service{}, refused{"rpc error: code = Unknown desc = service t is ambiguous (2 matches found)", notFound.kind}
 		}
 		return swarm.Service{}, notFound

@@ -142,7 +142,8 @@ func joined(failures map[string]error) error {
 
 // batch reads the secrets of one job.
 func (e *Endpoint) batch(ctx context.Context, g *engine, image, op string, refs []secret.Ref, nonce []byte, hand func(secret.Ref, probe.Result) error, fail func(error)) {
-	for range 3 { // secrets may go while the job is made
+	const tries = 3
+	for try := range tries { // secrets may go while the job is made
 		var err error
 		if refs, err = e.readable(ctx, g, op, refs, fail); err != nil {
 			fail(err)
@@ -166,7 +167,7 @@ func (e *Endpoint) batch(ctx context.Context, g *engine, image, op string, refs 
 		if err == nil || errors.Is(err, errStopped) {
 			return
 		}
-		if !errors.Is(err, errGone) {
+		if !errors.Is(err, errGone) && (!errors.Is(err, errBusy) || try == tries-1) {
 			fail(err)
 			return
 		}
