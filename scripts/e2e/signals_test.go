@@ -20,9 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// soon is how long a user waits for the end of what was told to end: a second, and some more on a
-// machine that has other things to do.
-const soon = 1500 * time.Millisecond
+// soon is how long a user waits for the end of what was told to end.
+const soon = time.Second
 
 // TestSignals stops syncs at each stage, in each way in which a signal can arrive. Whatever the stage,
 // nothing runs on, no job is left behind, and the next run goes on from there.

@@ -33,6 +33,8 @@ type Host struct {
 	Out, Err io.Writer
 	// Terminal tells whether somebody sits there to be asked: input and error output are terminals.
 	Terminal func() bool
+	// Password asks on the terminal for what must not be seen there.
+	Password func(ctx context.Context, question string) ([]byte, error)
 	// Shown tells whether standard output is a terminal.
 	Shown func() bool
 
@@ -135,7 +137,9 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host)}
+	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
+		newCreateCommand(host), newCurrentCommand(host), newRotateCommand(host),
+		newRmCommand(host), newPruneCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			host.Flags(verb.Flags())
@@ -154,7 +158,7 @@ func contextOf(cmd *cobra.Command) context.Context {
 }
 
 // grace is how long a verb has to tidy up after a signal, before it is left to end with the process.
-const grace = 800 * time.Millisecond
+const grace = 500 * time.Millisecond
 
 // run calls a verb's work under the time limit, and returns soon after the context has ended even
 // where a library doesn't listen to it: no user waits for more than a second after Ctrl-C.
@@ -179,5 +183,31 @@ func run(ctx context.Context, timeout time.Duration, work func(context.Context) 
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &ExitError{Code: ExitDifferent, Err: context.Cause(ctx)}
 	}
-	return &ExitError{Code: ExitInterrupted, Err: errors.New("interrupted; what was written is whole, and the next run goes on from there")}
+	return errInterrupted
+}
+
+var errInterrupted = &ExitError{Code: ExitInterrupted, Err: errors.New("interrupted; what was written is whole, and the next run goes on from there")}
+
+// retreat is how long a verb has after a signal that takes back what it has begun.
+const retreat = 15 * time.Second
+
+// runLong calls the work of a verb that goes back when it is interrupted, and waits for that. It bounds
+// its time itself.
+func runLong(ctx context.Context, work func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		if err == nil || errors.Is(err, context.Canceled) {
+			return errInterrupted
+		}
+		return err
+	case <-time.After(retreat):
+		return errInterrupted
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/secretx/secretx/shared/consumers"
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
@@ -259,7 +260,7 @@ func (b *both) entries(found [2]scene, key secret.FingerprintKey) []report.Entry
 			continue
 		}
 		for name, versions := range s.families() {
-			newest := versions[len(versions)-1]
+			newest := mapping.Newest(versions)[0]
 			e := report.Entry{
 				Side: string(s.place.Kind), Name: name, ID: newest.UID, Type: newest.Type, Immutable: newest.Immutable,
 				Internal: newest.Internal, Created: newest.Created, Labels: newest.Labels, Mirrors: m.mirrors[i][name], State: string(m.worst[i][name]),
@@ -270,7 +271,7 @@ func (b *both) entries(found [2]scene, key secret.FingerprintKey) []report.Entry
 			var references []consumers.Reference
 			for _, v := range versions {
 				references = append(references, s.used[v.Name]...)
-				if s.place.Kind == secret.Swarm {
+				if s.place.Kind == secret.Swarm || len(versions) > 1 {
 					e.Versions = append(e.Versions, v.Name)
 				}
 			}
@@ -299,14 +300,11 @@ func mirrorOf(m *secret.Mark, other endpoint.Place) string {
 	return text
 }
 
-// families gathers the versions of Swarm secrets, the newest last; a Kubernetes Secret is by itself.
+// families gathers the versions of secrets, the newest last.
 func (s scene) families() map[string][]secret.Secret {
 	all := map[string][]secret.Secret{}
 	for _, object := range s.secrets {
-		name := object.Name
-		if s.place.Kind == secret.Swarm {
-			name = object.LogicalName()
-		}
+		name := object.LogicalName()
 		all[name] = append(all[name], object)
 	}
 	for _, versions := range all {

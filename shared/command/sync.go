@@ -24,6 +24,8 @@ type syncOptions struct {
 	dryRun      string
 	concurrency int
 	yes         bool
+	rollout     bool
+	roll        rollOptions
 }
 
 func newSyncCommand(host Host) *cobra.Command {
@@ -39,6 +41,10 @@ A Kubernetes Secret becomes one Swarm secret for each of its keys, called
 that changed becomes a new version beside the old one in a Swarm (name.v2), and is
 updated in place in Kubernetes.
 
+With --rollout, those who use a mirror get its new value: services are updated to the
+newest version, workloads that don't follow by themselves are restarted, and what
+their containers have is proven.
+
 Only what sync made itself is ever written to. --adopt takes over what is proven
 equal, --force overwrites what is not, --prune removes mirrors whose origin is gone.
 
@@ -47,6 +53,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 			"sync user-pass", "One secret to the other side",
 			"sync --all --prune", "All secrets, and no mirrors of what is gone",
 			"sync --all --dry-run", "Only show what would be done",
+			"sync --all --rollout", "And bring new values to all who use them",
 			"sync --plan plan.json", "Do what was saved, unless the world has moved on",
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,6 +69,11 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 			if err != nil {
 				return err
 			}
+			if options.rollout {
+				return runLong(cmd.Context(), func(ctx context.Context) error {
+					return runSync(ctx, p, options, document, printer, progress)
+				})
+			}
 			return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
 				return runSync(ctx, p, options, document, printer, progress)
 			})
@@ -74,6 +86,8 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 	flags.StringVar(&options.dryRun, "dry-run", "none", "Show what would be done and write nothing: none or `client`")
 	flags.Lookup("dry-run").NoOptDefVal = "client"
 	flags.IntVar(&options.concurrency, "concurrency", 16, "How many secrets to write at a time")
+	flags.BoolVar(&options.rollout, "rollout", false, "Bring new values to all who use the mirrors, as rotate does")
+	options.roll.addOwnFlags(flags)
 	flags.BoolVarP(&options.yes, "yes", "y", false, "Don't ask before something is removed or overwritten")
 	printer = host.Printer(flags, report.ComparisonColumns)
 	return cmd
@@ -86,6 +100,13 @@ func (o *syncOptions) check(cmd *cobra.Command, args []string) (*plan.Document, 
 	}
 	if o.dryRun != "none" && o.dryRun != "client" {
 		return nil, fmt.Errorf("--dry-run must be none or client, not %q", o.dryRun)
+	}
+	if o.rollout && o.dryRun != "none" {
+		return nil, errRolloutPlan
+	}
+	o.roll.concurrency = o.concurrency
+	if err := o.roll.check(); err != nil {
+		return nil, err
 	}
 	if o.savePlan != "" && o.dryRun == "none" {
 		return nil, errors.New("--save-plan goes with --dry-run, or with diff")
@@ -141,8 +162,19 @@ func runSync(ctx context.Context, p *pair, options syncOptions, document *plan.D
 	}
 	d := report.OfOutcomes(report.KindSync, todo.From, todo.To, outcomes)
 	d.Proven = p.request.Prove
+	if options.rollout && ctx.Err() == nil {
+		if d.Rollout, err = p.rollout(ctx, todo, options); err != nil {
+			p.say("the mirrors are written, but not rolled out: " + err.Error())
+			d.Rollout = &report.Rotation{Result: report.RolloutFailed, Error: err.Error()}
+		}
+	}
 	if err := show(p.host, printer, d); err != nil {
 		return err
+	}
+	if d.Rollout != nil {
+		if err := errors.Join(showRollout(p.host, printer, d.Rollout), rolledOut(d.Rollout)); err != nil {
+			return err
+		}
 	}
 	return leftOver(d)
 }

@@ -2,12 +2,16 @@ package command
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/secretx/secretx/shared/apply"
 	"github.com/secretx/secretx/shared/plan"
@@ -70,5 +74,33 @@ func (p *progress) each(todo plan.Plan) func(apply.Outcome) {
 		if due {
 			p.say(fmt.Sprintf("%d of %d written", n, total))
 		}
+	}
+}
+
+// AskHidden asks on a terminal without showing what is typed. When ctx ends the terminal is set right
+// again, whatever was typed by then.
+func AskHidden(ctx context.Context, terminal *os.File, out io.Writer, question string) ([]byte, error) {
+	fd := int(terminal.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	_, _ = fmt.Fprint(out, question)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		answered <- answer{text, err}
+	}()
+	defer fmt.Fprintln(out)
+	select {
+	case a := <-answered:
+		return a.text, a.err
+	case <-ctx.Done():
+		_ = term.Restore(fd, state)
+		return nil, ctx.Err()
 	}
 }

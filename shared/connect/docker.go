@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 
 	"github.com/docker/cli/cli/command"
 	dockercontext "github.com/docker/cli/cli/context/docker"
@@ -26,7 +27,7 @@ const kept = 16
 // That one would end the process when the context can't be used, greets the engine without listening
 // to a context.Context, and comes with connections that nothing can be set of any more.
 func Docker(cli command.Cli, name string) func(context.Context) (client.APIClient, error) {
-	return func(context.Context) (client.APIClient, error) {
+	return func(ctx context.Context) (client.APIClient, error) {
 		if name == "" {
 			name = cli.CurrentContext()
 		}
@@ -38,7 +39,30 @@ func Docker(cli command.Cli, name string) func(context.Context) (client.APIClien
 			}
 			return nil, &endpoint.Error{Op: "use Docker context", Object: name, Cause: err, Hint: hint}
 		}
+		if name == cli.CurrentContext() && special() {
+			_ = api.Close()
+			return own(ctx, cli)
+		}
 		return api, nil
+	}
+}
+
+// special tells whether the environment asks for what only the CLI's own client knows of: headers of
+// its own, and the connection that docker has already.
+func special() bool {
+	return os.Getenv("DOCKER_CUSTOM_HEADERS") != "" || os.Getenv("DOCKER_CLI_PLUGIN_USE_DIAL_STDIO") != ""
+}
+
+// own is the client of the CLI, which greets the engine before it is given, and does so without our
+// context.
+func own(ctx context.Context, cli command.Cli) (client.APIClient, error) {
+	ready := make(chan client.APIClient, 1)
+	go func() { ready <- cli.Client() }()
+	select {
+	case api := <-ready:
+		return api, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

@@ -28,7 +28,7 @@ func samplePod() *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "web-1", Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"x": string(bytes.Repeat([]byte("long "), 100))},
 			OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "web", UID: "u", Controller: &yes}},
-			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:x":{}}`)}}},
+			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: metav1.NewFieldsV1(`{"f:x":{}}`)}},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: "n", RestartPolicy: corev1.RestartPolicyAlways,

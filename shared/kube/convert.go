@@ -46,7 +46,7 @@ func changed(object *corev1.Secret) time.Time {
 			continue
 		}
 		// An API server sorts the fields, and none stands before these but for what isn't data.
-		fields := entry.FieldsV1.Raw
+		fields := entry.FieldsV1.GetRawBytes()
 		if bytes.HasPrefix(fields, []byte(`{"f:data":`)) || bytes.Contains(fields, []byte(`"f:stringData":`)) {
 			last = entry.Time.Time
 		}

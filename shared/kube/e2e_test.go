@@ -114,7 +114,7 @@ func (c *cluster) openAs(config *rest.Config) *kube.Endpoint {
 
 func TestContract(t *testing.T) {
 	c := newCluster(t)
-	storetest.Run(t, secret.Kubernetes, func(t *testing.T) endpoint.Endpoint { return c.open() })
+	storetest.Run(t, secret.Kubernetes, func(*testing.T) endpoint.Endpoint { return c.open() })
 }
 
 func keys(pairs ...string) (all []secret.Key) {

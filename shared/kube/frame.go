@@ -152,7 +152,7 @@ func (r *answerReader) about(said string) {
 	case strings.HasSuffix(said, "Permission denied"):
 		file.Unseen = deniedFile
 	default:
-		file.Unseen = "it can't be looked at: " + lastWords(said)
+		file.Unseen = "it can't be looked at: " + brief(lastWords(said))
 	}
 	r.seen.Files[r.path] = file
 }
@@ -236,7 +236,7 @@ func fileSeen(mode uint32, uid, gid string, regular bool) (peek.FileSeen, bool) 
 
 // parseMode reads -rwxr-x---, whatever stands behind it.
 func parseMode(text string) (mode uint32, ok bool) {
-	if len(text) < 10 || !strings.Contains("-dlbcps", text[:1]) {
+	if len(text) < 10 || !strings.ContainsRune("-dlbcps", rune(text[0])) {
 		return 0, false
 	}
 	for i, letter := range []byte(text[1:10]) {

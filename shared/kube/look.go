@@ -138,7 +138,7 @@ var (
 // execError finds out what an exec failed of.
 func (c *connection) execError(ctx context.Context, pod string, err error, stderr string) error {
 	const op = "exec into pod"
-	text := strings.TrimSuffix(err.Error()+": "+strings.TrimSpace(stderr), ": ")
+	text := strings.TrimSuffix(err.Error()+": "+brief(stderr), ": ")
 	var exit utilexec.CodeExitError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -158,6 +158,15 @@ func (c *connection) execError(ctx context.Context, pod string, err error, stder
 		return err
 	}
 	return fmt.Errorf("exec failed: %s", text)
+}
+
+// brief is as much as is shown of what a container says, which may be anything.
+func brief(said string) string {
+	said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
+	if len(said) > 200 {
+		said = said[:200] + "…"
+	}
+	return strings.ToValidUTF8(said, "?")
 }
 
 // told gives the parts of an error of one container: why there is nothing to see, and what helps.

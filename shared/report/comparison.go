@@ -27,6 +27,8 @@ type Comparison struct {
 	Proven  bool    `json:"proven,omitempty"`
 	Items   []Item  `json:"items"`
 	Summary Summary `json:"summary"`
+	// Rollout is what became of those who use the mirrors, where that was asked for.
+	Rollout *Rotation `json:"rollout,omitempty"`
 }
 
 // Place is one side.

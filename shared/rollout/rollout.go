@@ -47,21 +47,47 @@ type Step struct {
 	Restart bool
 }
 
-// Back is the step that undoes another one.
-func (s Step) Back(old map[string]secret.Ref) Step {
+// Back is the step that undoes another one. What named several versions names the last of them again.
+func (s Step) Back() Step {
 	back := Step{Workload: s.Workload, Replace: map[string]secret.Ref{}, Restart: s.Restart}
-	for was, now := range s.Replace {
-		key := now.UID
-		if s.byName() {
-			key = now.Name
+	for _, ref := range s.Workload.Refs {
+		if now, replaced := s.Replace[ref.key()]; replaced {
+			back.Replace[Ref{Name: now.Name, UID: now.UID}.key()] = secret.Ref{Name: ref.Name, UID: ref.UID, Key: now.Key}
 		}
-		back.Replace[key] = old[was]
 	}
 	return back
 }
 
-// byName tells whether references name secrets by name alone.
-func (s Step) byName() bool { return len(s.Workload.Refs) > 0 && s.Workload.Refs[0].UID == "" }
+// key is what a reference is found by: the ID in a Swarm, the name in Kubernetes.
+func (r Ref) key() string {
+	if r.UID != "" {
+		return r.UID
+	}
+	return r.Name
+}
+
+// Steps are what brings workloads to new versions, one for each that is concerned: newest has the
+// version that shall stand in the place of others, by their ID or name; changed the names of Secrets
+// that have a new value under their old name. Workloads that can't be moved are given apart.
+func Steps(workloads []Workload, newest map[string]secret.Ref, changed map[string]bool) (steps []Step, fixed []Workload) {
+	for _, w := range workloads {
+		step := Step{Workload: w, Replace: map[string]secret.Ref{}}
+		for _, ref := range w.Refs {
+			if to, moved := newest[ref.key()]; moved {
+				step.Replace[ref.key()] = to
+			}
+			step.Restart = step.Restart || changed[ref.Name] && !ref.Live
+		}
+		switch {
+		case len(step.Replace) == 0 && !step.Restart:
+		case w.Fixed != "":
+			fixed = append(fixed, w)
+		default:
+			steps = append(steps, step)
+		}
+	}
+	return steps, fixed
+}
 
 // Moved is a workload after the write of a step.
 type Moved struct {

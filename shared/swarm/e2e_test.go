@@ -28,6 +28,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/owner"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -131,7 +132,7 @@ func left(t *testing.T, e *Endpoint) (names []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	services, err := g.api.ServiceList(context.Background(), swarm.ServiceListOptions{Filters: filters.NewArgs(filters.Arg("label", ownerLabel+"="+owner()))})
+	services, err := g.api.ServiceList(context.Background(), swarm.ServiceListOptions{Filters: filters.NewArgs(filters.Arg("label", ownerLabel+"="+owner.Self()))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func clean(t *testing.T, e *Endpoint) {
 	if names := left(t, e); len(names) > 0 {
 		t.Errorf("left behind: %v", names)
 	}
-	ours := container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", ownerLabel+"="+owner()))}
+	ours := container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", ownerLabel+"="+owner.Self()))}
 	for try := range 100 {
 		found, err := e.engine.api.ContainerList(context.Background(), ours)
 		if err != nil {

@@ -21,7 +21,7 @@ import (
 
 const (
 	// farewell is how long removing the job may take once the caller has gone.
-	farewell = 700 * time.Millisecond
+	farewell = 400 * time.Millisecond
 	// glance is how often the state of the task is looked at.
 	glance = 200 * time.Millisecond
 	// hopeless is how long a task may be without a node that would do: one may just be coming back.

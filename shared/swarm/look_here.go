@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -103,10 +104,14 @@ func (l *looking) watch(ctx context.Context, name string, read func(io.Reader) e
 	}); err != nil {
 		return l.vanished(ctx, err)
 	}
-	err = read(&demux{in: stream.Reader})
+	silent := time.AfterFunc(lookSilence, stream.Close)
+	err = read(&demux{in: &prompt{in: stream.Reader, late: silent}})
+	stuck := !silent.Stop()
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return err
+	case stuck:
+		return fmt.Errorf("the helper has said nothing for %s: maybe a file system in one of the containers doesn't answer", lookSilence)
 	case limited.Err() != nil:
 		return fmt.Errorf("the helper didn't answer within %s", lookTimeout)
 	}
@@ -114,6 +119,20 @@ func (l *looking) watch(ctx context.Context, name string, read func(io.Reader) e
 		err = errors.New(probe.ExitText(found.State.ExitCode))
 	}
 	return err
+}
+
+// prompt puts late off with every Read.
+type prompt struct {
+	in   io.Reader
+	late *time.Timer
+}
+
+func (p *prompt) Read(b []byte) (int, error) {
+	n, err := p.in.Read(b)
+	if err == nil {
+		p.late.Reset(lookSilence)
+	}
+	return n, err
 }
 
 // vanished is the error of a helper that can't be made: most of all because there is nothing any more

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/docker/docker/api/types"
@@ -18,6 +19,7 @@ import (
 	"github.com/docker/docker/api/types/swarm"
 
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/owner"
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/probe/envelope"
 	"github.com/secretx/secretx/shared/probe/inside"
@@ -262,6 +264,28 @@ func TestNotLookedAt(t *testing.T) {
 	}
 }
 
+// TestStuck: a helper that says nothing doesn't keep anybody waiting for long.
+func TestStuck(t *testing.T) {
+	needsHelper(t)
+	synctest.Test(t, func(t *testing.T) {
+		f, containers := newInsides(t, map[string]int{"node": 2, "a": 1})
+		f.attach = func(context.Context, string) (types.HijackedResponse, error) {
+			a, _ := net.Pipe()
+			return types.HijackedResponse{Conn: a, Reader: bufio.NewReader(a)}, nil
+		}
+		start := time.Now()
+		f.look(t, containers, peek.LookOptions{})
+		if took := time.Since(start); took > lookSilence+time.Second {
+			t.Errorf("it took %s", took)
+		}
+		for _, c := range containers[1:] {
+			if !strings.Contains(c.Unseen, "has said nothing for 20s") {
+				t.Errorf("%+v", c)
+			}
+		}
+	})
+}
+
 func TestLookWithout(t *testing.T) {
 	f, containers := newInsides(t, map[string]int{"a": 1})
 	if err := f.endpoint(Options{}).Look(t.Context(), containers, peek.LookOptions{}); !errors.Is(err, endpoint.ErrInvalid) {
@@ -302,7 +326,7 @@ func TestLongRequests(t *testing.T) {
 func TestSweepsHelpers(t *testing.T) {
 	f := newFake(t, nil)
 	dead := "0123456789abcdef.1.1"
-	if here := machine(); here != "" {
+	if here, _, known := strings.Cut(owner.Self(), "."); known {
 		dead = here + ".999999999.1"
 	}
 	label := func(more map[string]string) map[string]string {

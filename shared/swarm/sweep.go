@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
+	"github.com/secretx/secretx/shared/owner"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -46,7 +47,7 @@ func (e *Endpoint) Sweep(ctx context.Context) error {
 	}
 	failures := []error{e.sweepHelpers(ctx, g)}
 	for _, s := range services {
-		if !abandoned(s.Spec.Labels, g.now().Sub(s.CreatedAt), alive) {
+		if !abandoned(s.Spec.Labels, g.now().Sub(s.CreatedAt), owner.Alive) {
 			continue
 		}
 		_, err := again(ctx, func(ctx context.Context) (struct{}, error) {
@@ -69,7 +70,7 @@ func (e *Endpoint) sweepHelpers(ctx context.Context, g *engine) error {
 	}
 	var failures []error
 	for _, c := range found {
-		if c.Labels[taskLabel] != "" || !abandoned(c.Labels, g.now().Sub(time.Unix(c.Created, 0)), alive) {
+		if c.Labels[taskLabel] != "" || !abandoned(c.Labels, g.now().Sub(time.Unix(c.Created, 0)), owner.Alive) {
 			continue
 		}
 		_, err := again(ctx, func(ctx context.Context) (struct{}, error) {
@@ -96,7 +97,7 @@ func abandoned(labels map[string]string, age time.Duration, alive func(owner str
 func jobLabels(run string, timeout time.Duration) map[string]string {
 	return map[string]string{
 		ProbeLabel:    run,
-		ownerLabel:    owner(),
+		ownerLabel:    owner.Self(),
 		lifetimeLabel: strconv.Itoa(int((timeout + slack) / time.Second)),
 	}
 }

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -552,57 +550,6 @@ func TestSweep(t *testing.T) {
 	err := f.endpoint(Options{}).Sweep(t.Context())
 	if err != nil || !slices.Equal(f.removed, []string{"old"}) {
 		t.Errorf("removed %v: %v", f.removed, err)
-	}
-}
-
-func TestOwner(t *testing.T) {
-	me := owner()
-	if me == "" {
-		t.Log("this system doesn't tell processes apart")
-		return
-	}
-	if is, known := alive(me); !is || !known {
-		t.Errorf("I am %v, known %v", is, known)
-	}
-	machine, process, _ := strings.Cut(me, ".")
-	pid, start, _ := strings.Cut(process, ".")
-	if is, known := alive(machine + "." + pid + "." + start + "0"); is || !known {
-		t.Errorf("one who had my number before: %v, known %v", is, known)
-	}
-	for _, owner := range []string{"", "elsewhere." + process, machine, machine + "." + pid, machine + ".x." + start, machine + ".../x.1"} {
-		if _, known := alive(owner); known {
-			t.Errorf("%q is known", owner)
-		}
-	}
-	child := exec.Command("cat")
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	number := strconv.Itoa(child.Process.Pid)
-	other := machine + "." + number + "." + started(number)
-	if is, known := alive(other); !is || !known {
-		t.Errorf("a child: %v, known %v", is, known)
-	}
-	_ = in.Close()
-	// It ends, and stays in the list of processes until somebody waits for it.
-	for range 1000 {
-		if is, known := alive(other); !is && known {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if is, known := alive(other); is || !known {
-		t.Errorf("one who has ended, and nobody waited: %v, known %v", is, known)
-	}
-	if err := child.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if is, known := alive(other); is || !known {
-		t.Errorf("one who has ended: %v, known %v", is, known)
 	}
 }
 

@@ -81,9 +81,12 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		CLI:    "docker secretx",
 		Native: secret.Swarm,
 		In:     dockerCLI.In(), Out: dockerCLI.Out(), Err: dockerCLI.Err(),
-		Terminal:   func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
-		Shown:      func() bool { return dockerCLI.Out().IsTerminal() },
-		Ago:        func(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" },
+		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
+		Shown:    func() bool { return dockerCLI.Out().IsTerminal() },
+		Ago:      func(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" },
+		Password: func(ctx context.Context, question string) ([]byte, error) {
+			return command.AskHidden(ctx, os.Stdin, dockerCLI.Err(), question)
+		},
 		ProbeImage: swarm.ProbeImage,
 		Version:    version,
 		Printer:    newPrinter,

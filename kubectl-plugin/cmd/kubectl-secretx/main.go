@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -51,9 +52,12 @@ func newRoot() (*cobra.Command, error) {
 		CLI:    "kubectl secretx",
 		Native: secret.Kubernetes,
 		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Terminal:   func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
-		Shown:      func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
-		Ago:        func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
+		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
+		Shown:    func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
+		Ago:      func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
+		Password: func(ctx context.Context, question string) ([]byte, error) {
+			return command.AskHidden(ctx, os.Stdin, os.Stderr, question)
+		},
 		ProbeImage: swarm.ProbeImage,
 		Version:    version,
 		Printer:    newPrinter,

@@ -1,4 +1,4 @@
-package swarm
+package owner
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// owner names this process so that a later one can tell whether it still runs: MACHINE.PID.START.
-func owner() string {
+// Self names this process so that a later one can tell whether it still runs: MACHINE.PID.START.
+func Self() string {
 	here, start := machine(), started("self")
 	if here == "" || start == "" {
 		return ""
@@ -20,8 +20,8 @@ func owner() string {
 	return here + "." + strconv.Itoa(os.Getpid()) + "." + start
 }
 
-// alive tells whether an owner still runs; not known is what can't be seen from here.
-func alive(owner string) (is, known bool) {
+// Alive tells whether an owner still runs; not known is what can't be seen from here.
+func Alive(owner string) (is, known bool) {
 	where, process, _ := strings.Cut(owner, ".")
 	pid, start, complete := strings.Cut(process, ".")
 	if _, err := strconv.Atoi(pid); err != nil || !complete || where == "" || where != machine() {

@@ -1,0 +1,183 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/secretx/secretx/shared/plan"
+	"github.com/secretx/secretx/shared/report"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+// rollout brings what a plan's mirrors hold to all who use them, each of those once however many mirrors
+// it uses. It goes by what stands there now and not by what this run has written, so that one that was cut
+// off is brought to its end by the next.
+func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions) (*report.Rotation, error) {
+	m, ok := p.to.(mover)
+	if !ok {
+		return nil, fmt.Errorf("%s has no workloads", p.toName)
+	}
+	r := options.roll.roller(p.host, m, todo.To, options.timeout, p.say)
+	r.concurrency = min(options.concurrency, 32)
+	d := &report.Rotation{APIVersion: report.APIVersion, Kind: report.KindRotate, Place: report.PlaceOf(todo.To), Workloads: []report.MovedWorkload{}}
+	all, err := r.List(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	families := scene{place: todo.To, secrets: all}.families()
+	replace, changed, names := map[string]secret.Ref{}, map[string]bool{}, map[string]bool{}
+	var now []secret.Secret
+	for _, item := range todo.Items {
+		versions := families[item.Desired.LogicalName()]
+		if len(versions) == 0 || item.Action == plan.Remove || !item.Owned && item.Action == plan.Nothing {
+			continue
+		}
+		newest := newestOf(versions)
+		if newest.Mark == nil || newest.Mark.Origin != todo.From.Identity {
+			continue
+		}
+		names[newest.LogicalName()] = true
+		now = append(now, newest)
+		if todo.To.Kind == secret.Swarm {
+			maps.Copy(replace, others(versions, newest, secret.Swarm))
+			continue
+		}
+		changed[newest.Name] = true
+	}
+	c, err := r.courseTo(ctx, replace, changed, now...)
+	if err != nil {
+		return nil, err
+	}
+	if todo.To.Kind == secret.Kubernetes {
+		// The value of a mirror is its origin's: there is nothing to go back to.
+		c.stays = true
+		if len(c.steps) > 0 {
+			if c, err = r.stale(ctx, c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	d.Secrets = moved(c, now)
+	if err := r.roll(ctx, d, c); err != nil {
+		return d, nil
+	}
+	if todo.To.Kind == secret.Swarm && len(names) > 0 {
+		if d.Removed, err = r.retire(ctx, slices.Collect(maps.Keys(names))); err != nil {
+			d.Notes = append(d.Notes, "older versions were not removed: "+err.Error())
+		}
+	}
+	return d, nil
+}
+
+// moved are the secrets that a course brings to somebody.
+func moved(c course, now []secret.Secret) []report.Rotated {
+	all := []report.Rotated{}
+	seen := map[report.Rotated]bool{}
+	for _, step := range c.steps {
+		for _, ref := range step.Workload.Refs {
+			for _, s := range now {
+				to, replaced := step.Replace[ref.UID]
+				one := report.Rotated{Name: s.LogicalName(), Old: ref.Name, New: s.Name}
+				if (replaced && to.UID == s.UID || step.Restart && ref.Name == s.Name) && !seen[one] {
+					seen[one] = true
+					all = append(all, one)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// rotateFrom gives a mirror the value of its origin, and brings it to those who use it: a sync of just
+// that, with its rollout.
+func rotateFrom(ctx context.Context, host Host, options rotateOptions, name string, printer Printer) error {
+	progress := newProgress(host)
+	ends, err := options.complete(host, progress.say)
+	if err != nil {
+		return err
+	}
+	return runLong(ctx, func(ctx context.Context) error {
+		versions, err := versionsOf(ctx, ends[0], name)
+		if err != nil {
+			return err
+		}
+		mirror := newestOf(versions)
+		if mirror.Mark == nil {
+			return fmt.Errorf("%q is no mirror, so that there is no origin to take a value from", mirror.Name)
+		}
+		sync := syncOptions{concurrency: options.roll.concurrency, roll: options.roll, rollout: true, dryRun: "none"}
+		sync.from, sync.to, sync.timeout = options.from, options.in, options.timeout
+		sync.request.NoProbe, sync.probeImage = options.open.NoProbe, options.open.ProbeImage
+		var names []string
+		for _, part := range mirror.Mark.Parts {
+			if !slices.Contains(names, part.Secret) {
+				names = append(names, part.Secret)
+			}
+		}
+		p, err := sync.complete(host, names, progress.say)
+		if err != nil {
+			return err
+		}
+		place, err := p.from.Place(ctx)
+		if err != nil {
+			return err
+		}
+		if place.Identity != mirror.Mark.Origin {
+			return fmt.Errorf("%q is a mirror of what stands at %s, and not at %s", mirror.Name, mirror.Mark.Place, place.Name)
+		}
+		s, todo, err := p.look(ctx, askOwned)
+		if err != nil {
+			return err
+		}
+		outcomes, err := p.apply(ctx, s, todo, sync.concurrency, progress)
+		if err != nil {
+			return err
+		}
+		for _, o := range outcomes {
+			if o.Err != nil {
+				return o.Err
+			}
+		}
+		d, err := p.rollout(ctx, todo, sync)
+		if err != nil {
+			return err
+		}
+		if err := show(host, printer, *d); err != nil {
+			return err
+		}
+		return rolledOut(d)
+	})
+}
+
+// rolledOut is the exit code that a rollout ends with.
+func rolledOut(d *report.Rotation) error {
+	switch d.Result {
+	case report.RolloutDone, report.RolloutUnproven:
+		return nil
+	case report.RolloutInterrupted:
+		return &ExitError{Code: ExitInterrupted}
+	}
+	return &ExitError{Code: ExitDifferent}
+}
+
+// showRollout prints what became of a rollout below what became of the mirrors.
+func showRollout(host Host, printer Printer, d *report.Rotation) error {
+	if !printer.Human() {
+		return nil // it is in the document
+	}
+	if len(d.Workloads) > 0 {
+		if _, err := fmt.Fprintln(host.Out); err != nil {
+			return err
+		}
+		if err := report.Table(host.Out, report.RotationColumns, d.Rows(), report.TableOptions{}); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(host.Err, "rollout: "+d.Text())
+	return err
+}
+
+var errRolloutPlan = errors.New("--rollout goes with a sync that writes: leave out --dry-run")
