@@ -75,6 +75,15 @@ func doubtful(err error) bool {
 	return lost(err) || passing(err) || errors.Is(err, context.DeadlineExceeded)
 }
 
+// stale: somebody else has changed the object since it was read.
+func stale(err error) bool { return strings.Contains(err.Error(), "update out of sequence") }
+
+// missingSecret: what was to be written refers to a secret that isn't there.
+func missingSecret(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "secret not found") || strings.Contains(text, "secrets not found")
+}
+
 // fail makes the error of an endpoint out of one of the client's. What the API said goes through
 // the redactor with the values that it was told.
 func (e *Endpoint) fail(ctx context.Context, op, object string, err error, values ...secret.Value) *endpoint.Error {

@@ -1,6 +1,6 @@
 // Package swarm is the endpoint for the secrets of a Docker Swarm. It alone imports
 // docker/docker, so that the move to another client is one folder; of ours it imports secret,
-// endpoint, probe, peek and consumers.
+// endpoint, probe, peek, consumers and rollout.
 //
 // Names, labels, versions and references come from the API. Values don't, nor what stands in
 // containers: they are read by a probe, a job in the Swarm itself (see package probe and Explain).
@@ -44,6 +44,8 @@ type Endpoint struct {
 	turn   chan struct{} // holds one token: who has it may look at and set the fields below
 	engine *engine       // nil until connected
 	image  string        // the helper's, once it is known to be there
+
+	watch watch // what waits for services to settle
 }
 
 var _ endpoint.Endpoint = (*Endpoint)(nil)
