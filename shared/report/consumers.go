@@ -168,7 +168,7 @@ func (d Consumers) Text() string {
 			blind += "\nnot seen: " + Printable(what)
 		}
 		if side.Unreachable != "" {
-			blind += "\nnot seen: " + side.Place.Name + ": " + Printable(side.Unreachable)
+			blind += "\nnot seen: " + side.Name + ": " + Printable(side.Unreachable)
 		}
 	}
 	text := sum(secrets, "secret", nil)
