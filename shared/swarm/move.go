@@ -72,19 +72,18 @@ func (e *Endpoint) service(ctx context.Context, g *engine, op string, w rollout.
 	service, err := inspectService(ctx, g, w.UID)
 	switch {
 	case cerrdefs.IsNotFound(err), err == nil && service.ID != w.UID:
-		return service, e.gone(op, w)
+		failure := gone()
+		failure.Op, failure.Object, failure.Place = op, w.ID, e.name
+		return service, failure
 	case err != nil:
 		return service, e.fail(ctx, op, w.ID, err)
 	}
 	return service, nil
 }
 
-// gone is the error of a service that was removed, or removed and made anew.
-func (e *Endpoint) gone(op string, w rollout.Workload) error {
-	return &endpoint.Error{
-		Op: op, Object: w.ID, Place: e.name, Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"),
-		Hint: "If it was made anew, try again.",
-	}
+// gone is what became of a service that was removed, or removed and made anew.
+func gone() *endpoint.Error {
+	return &endpoint.Error{Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"), Hint: "If it was made anew, try again."}
 }
 
 // refused is the error of an update that the Swarm doesn't take.

@@ -4,6 +4,7 @@ package swarm
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -199,4 +200,14 @@ func TestMoves(t *testing.T) {
 // health runs a command until it is happy, four times a second.
 func health(command string) *container.HealthConfig {
 	return &container.HealthConfig{Test: []string{"CMD-SHELL", command}, Interval: 250 * time.Millisecond, Timeout: 5 * time.Second, Retries: 2}
+}
+
+// same compares what two specs say.
+func same(t *testing.T, want, got swarm.ServiceSpec) {
+	t.Helper()
+	a, errA := json.MarshalIndent(want, "", " ")
+	b, errB := json.MarshalIndent(got, "", " ")
+	if errA != nil || errB != nil || string(a) != string(b) {
+		t.Errorf("want\n%s\ngot\n%s", a, b)
+	}
 }

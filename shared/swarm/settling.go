@@ -49,7 +49,7 @@ func (s *settling) judge(v *view, now time.Time) (progress string, done bool, er
 	w := s.moved.Step.Workload
 	service := v.services[w.UID]
 	if service == nil {
-		return "", false, &endpoint.Error{Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"), Hint: "If it was made anew, try again."}
+		return "", false, gone()
 	}
 	tasks := v.tasks[w.UID]
 	state := swarm.UpdateState("")
@@ -171,7 +171,7 @@ func (s *settling) look(v *view, service *swarm.Service, at *slotTasks, now time
 	ok = len(at.wanted) == 1 && at.wanted[0].Status.State == swarm.TaskStateRunning && fits(at.wanted[0], service)
 	if ok {
 		// One that fails again and again runs now and then, too.
-		return times == 0 || s.lasts(at.wanted[0].ID+" runs", now) >= monitor(service), true, ""
+		return times == 0 || s.lasts(at.wanted[0].ID+" runs", now) >= max(monitor(service), defaultMonitor), true, ""
 	}
 	if times >= failures {
 		for _, t := range at.tasks {
