@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,11 @@ func (e *Endpoint) Move(ctx context.Context, step rollout.Step) (rollout.Moved, 
 
 // service reads the service of a workload: that very one, and not another one of its name.
 func (e *Endpoint) service(ctx context.Context, g *engine, op string, w rollout.Workload) (swarm.Service, error) {
-	service, err := inspectService(ctx, g, w.UID)
+	var raw []byte
+	service, err := again(ctx, func(ctx context.Context) (service swarm.Service, err error) {
+		service, raw, err = g.api.ServiceInspectWithRaw(ctx, w.UID, swarm.ServiceInspectOptions{})
+		return service, err
+	})
 	switch {
 	case cerrdefs.IsNotFound(err), err == nil && service.ID != w.UID:
 		failure := gone()
@@ -77,6 +82,14 @@ func (e *Endpoint) service(ctx context.Context, g *engine, op string, w rollout.
 		return service, failure
 	case err != nil:
 		return service, e.fail(ctx, op, w.ID, err)
+	}
+	field, err := unknown(raw)
+	if err != nil || field != "" {
+		return service, &endpoint.Error{
+			Op: op, Object: w.ID, Place: e.name, Reason: endpoint.ErrInvalid,
+			Cause: cmp.Or(err, fmt.Errorf("its spec has %s, which this version of secretx doesn't know and would take away", field)),
+			Hint:  "Use a newer secretx, or docker service update with the docker of that engine.",
+		}
 	}
 	return service, nil
 }

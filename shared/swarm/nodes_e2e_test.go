@@ -3,9 +3,11 @@
 package swarm
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,16 +20,21 @@ import (
 )
 
 // kill ends the engine of a node as a power cut would, until the test is over.
-func kill(t *testing.T, node string) {
+func kill(t *testing.T, g *engine, node string) {
 	t.Helper()
 	folder := os.Getenv("SECRETX_TESTBED")
 	text, err := os.ReadFile(folder + "/run/" + node + "/dockerd.pid")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	number, _, _ := strings.Cut(string(text), " ")
+	pid, err := strconv.Atoi(number)
 	if err != nil {
 		t.Fatal(err)
+	}
+	line, err := os.ReadFile("/proc/" + number + "/cmdline")
+	if err != nil || !strings.Contains(string(line), folder) {
+		t.Fatalf("%d isn't that engine: %q, %v", pid, line, err)
 	}
 	t.Logf("the engine of %s is killed: %v", node, syscall.Kill(pid, syscall.SIGKILL))
 	t.Cleanup(func() {
@@ -35,6 +42,14 @@ func kill(t *testing.T, node string) {
 		start.Env = append(os.Environ(), "SECRETX_TESTBED_DIR="+folder)
 		out, err := start.CombinedOutput()
 		t.Logf("%s %v", out, err)
+		for range 300 {
+			nodes, err := listNodes(context.Background(), g)
+			if err == nil && !slices.ContainsFunc(nodes, func(n swarm.Node) bool { return n.Status.State != swarm.NodeStateReady }) {
+				return
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		t.Error("not all nodes are back")
 	})
 }
 
@@ -54,7 +69,7 @@ func TestWorkerGoesDown(t *testing.T) {
 			tr := perform(t, e, change)
 			moved := tr.move(t, tr.forth(t))
 			time.Sleep(time.Second)
-			kill(t, "node3")
+			kill(t, tr.g, "node3")
 			err := tr.settle(t, moved)
 			now := tr.new
 			if stuck := (*rollout.Stuck)(nil); errors.As(err, &stuck) {
@@ -64,14 +79,24 @@ func TestWorkerGoesDown(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
+			// On a node that is down, a task of a global service has what it had.
+			v := &view{nodes: map[string]*swarm.Node{}}
+			nodes, err := listNodes(t.Context(), tr.g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range nodes {
+				v.nodes[nodes[i].ID] = &nodes[i]
+			}
 			tasks, err := tr.tasks(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i := range tasks {
-				for _, r := range references(&tasks[i].Spec) {
-					if shouldRun(&tasks[i]) && r.SecretID != now.UID {
-						t.Logf("task %d on %s, %s, %s: %s", tasks[i].Slot, tasks[i].NodeID, tasks[i].DesiredState, tasks[i].Status.State, r.SecretName)
+				task := &tasks[i]
+				for _, r := range references(&task.Spec) {
+					if shouldRun(task) && !v.lost(task) && (r.SecretID != now.UID || task.Status.State != swarm.TaskStateRunning) {
+						t.Errorf("task %s on %s is %s and has %s", slot(task), v.nodes[task.NodeID].Description.Hostname, task.Status.State, r.SecretName)
 					}
 				}
 			}
