@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -100,29 +99,11 @@ func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/(1<<20
 
 // lists reads both lists in their smallest form, uncompressed, and counts their bytes.
 func (b *bench) lists(ctx context.Context, namespace string) (int64, error) {
-	read := func(client *http.Client, address, accept string) (int64, error) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			return 0, err
-		}
-		r.Header.Set("Accept", accept)
-		r.Header.Set("Accept-Encoding", "identity")
-		response, err := client.Do(r)
-		if err != nil {
-			return 0, err
-		}
-		defer response.Body.Close()
-		n, err := io.Copy(io.Discard, response.Body)
-		if err == nil && response.StatusCode != http.StatusOK {
-			err = errors.New(response.Status)
-		}
-		return n, err
-	}
-	a, err := read(b.cluster.http, b.cluster.base+secretsPath(namespace), "application/vnd.kubernetes.protobuf")
+	a, err := readAll(ctx, b.cluster.http, b.cluster.base+secretsPath(namespace), "application/vnd.kubernetes.protobuf")
 	if err != nil {
 		return 0, err
 	}
-	c, err := read(b.engine.http, b.engine.base+"/secrets", "application/json")
+	c, err := readAll(ctx, b.engine.http, b.engine.base+"/secrets", "application/json")
 	return a + c, err
 }
 

@@ -190,7 +190,6 @@ func (e *engine) image(ctx context.Context, name string) (string, error) {
 
 // job runs a job that reads the secrets as files, waits until it is complete, and removes it.
 func (e *engine) job(ctx context.Context, image string, secrets []swarmSecret) error {
-	type object = map[string]any
 	references := make([]object, len(secrets))
 	for i, s := range secrets {
 		references[i] = object{

@@ -53,6 +53,8 @@ var measurements = []measurement{
 	{"to-swarm", "1,000 new secrets from Kubernetes to the Swarm", toSwarm},
 	{"to-kubernetes", "1,000 new secrets from the Swarm to Kubernetes", toKubernetes},
 	{"diff", "10,000 pairs that are in sync", diff},
+	{"peek", "a look into 100 tasks of a service", peek},
+	{"consumers", "who uses secrets, among 5,000 pods and 500 services", consumers},
 	{"start", "the start of the Docker plugin", start},
 }
 
@@ -60,6 +62,9 @@ func main() {
 	// The launcher of a measured child, see child.go.
 	if len(os.Args) > 2 && os.Args[1] == launcher {
 		os.Exit(launch(os.Args[2:]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == lister {
+		os.Exit(list(os.Args[2]))
 	}
 	os.Exit(benchmark())
 }

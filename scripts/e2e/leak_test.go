@@ -93,6 +93,10 @@ func newSearch(c canary) *search {
 	return &search{canary: c, found: map[string][]string{}, looks: map[string]int{}}
 }
 
+// bears is the name of a variable that a container has beside one that holds a canary, as it is
+// declared: its environment is where the canary belongs.
+const bears = "BEARS_A_CANARY"
+
 func (s *search) look(kind, place string, text []byte) {
 	forms := s.in(text)
 	s.mu.Lock()
@@ -108,7 +112,7 @@ func (s *search) processes() {
 	for _, file := range []string{"cmdline", "environ"} {
 		paths, _ := filepath.Glob("/proc/[0-9]*/" + file)
 		for _, path := range paths {
-			if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
+			if text, err := os.ReadFile(path); err == nil && len(text) > 0 && !bytes.Contains(text, []byte(bears+"=")) {
 				s.look("processes", path+" "+strings.ReplaceAll(string(text[:min(len(text), 80)]), "\x00", " "), text)
 			}
 		}
@@ -130,15 +134,27 @@ func (s *search) containers(testbed string, since time.Time) {
 	}
 }
 
-// probes looks at the services of a Swarm and at what they say, while they come and go.
+// probes looks at the services and the containers of an engine and at what the services say, while
+// they come and go.
 func (s *search) probes(ctx context.Context, cli *client.Client) {
-	messages, _ := cli.Events(ctx, events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "service"), filters.Arg("event", "create"))})
+	messages, _ := cli.Events(ctx, events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "service"), filters.Arg("type", "container"))})
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case m := <-messages:
+			text, _ := json.Marshal(m) // with the names and the labels
+			s.look("engine events", string(m.Type)+" "+m.Actor.Attributes["name"], text)
+			if m.Action != events.ActionCreate {
+				continue
+			}
 			go func() {
+				if m.Type == events.ContainerEventType {
+					if _, raw, err := cli.ContainerInspectWithRaw(ctx, m.Actor.ID, false); err == nil {
+						s.look("containers", m.Actor.Attributes["name"], raw)
+					}
+					return
+				}
 				if service, raw, err := cli.ServiceInspectWithRaw(ctx, m.Actor.ID, swarm.ServiceInspectOptions{}); err == nil {
 					s.look("services", service.Spec.Name, raw)
 				}
@@ -189,6 +205,10 @@ func (s *search) metadata(t *testing.T, w *world) {
 			text, _ := json.Marshal(found.ObjectMeta)
 			s.look("Kubernetes metadata", n+"/"+found.Name, text)
 		}
+		for _, found := range get[*corev1.PodList](t)(w.kube.Pods(n).List(ctx, metav1.ListOptions{})).Items {
+			text, _ := json.Marshal(found)
+			s.look("pods", n+"/"+found.Name, text)
+		}
 		text, _ := json.Marshal(get[*corev1.EventList](t)(w.kube.Events(n).List(ctx, metav1.ListOptions{})))
 		s.look("Kubernetes events", n, text)
 	}
@@ -234,7 +254,9 @@ func (s *search) files(t *testing.T, since time.Time, exempt []string, folders .
 func TestNothingLeaks(t *testing.T) {
 	w, testbed := newWorld(t), os.Getenv("SECRETX_TESTBED")
 	began := time.Now().Add(-time.Second)
-	s, control := newSearch(newCanary()), newSearch(newCanary())
+	// One canary for all that may not be where it is looked for, and one for environment variables, of
+	// which a container's runtime keeps a note on its disk.
+	s, variable, control := newSearch(newCanary()), newSearch(newCanary()), newSearch(newCanary())
 	exempt := []string{filepath.Join(testbed, "kubernetes", "etcd"), filepath.Join(testbed, "docker", "*", "swarm", "raft"), filepath.Join(testbed, "cache")}
 
 	// Everything that the runs may write to on this side.
@@ -247,12 +269,14 @@ func TestNothingLeaks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var watchers sync.WaitGroup
 	for _, cli := range []*client.Client{w.swarm, w.other} {
-		watchers.Go(func() { s.probes(ctx, cli) })
-		watchers.Go(func() { control.probes(ctx, cli) })
+		for _, s := range []*search{s, variable, control} {
+			watchers.Go(func() { s.probes(ctx, cli) })
+		}
 	}
 	watchers.Go(func() {
 		for ctx.Err() == nil {
 			s.processes()
+			variable.processes()
 			time.Sleep(10 * time.Millisecond)
 		}
 	})
@@ -260,6 +284,7 @@ func TestNothingLeaks(t *testing.T) {
 		for last := began; ctx.Err() == nil; {
 			now := time.Now()
 			s.containers(testbed, last.Add(-time.Second))
+			variable.containers(testbed, last.Add(-time.Second))
 			last = now
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -271,7 +296,7 @@ func TestNothingLeaks(t *testing.T) {
 	control.containers(testbed, began)
 	control.metadata(t, w)
 	control.files(t, began, exempt, home, filepath.Join(testbed, "docker"))
-	for _, place := range []string{"processes: ", "files: " + home, "Swarm secrets: ", "Kubernetes metadata: ", "services: ", "service logs: ", "container files: "} {
+	for _, place := range []string{"processes: ", "files: " + home, "Swarm secrets: ", "Kubernetes metadata: ", "services: ", "service logs: ", "container files: ", "engine events: ", "containers: ", "pods: "} {
 		deadline := time.Now().Add(10 * time.Second)
 		for !control.foundAt(place) && time.Now().Before(deadline) {
 			control.containers(testbed, began)
@@ -283,16 +308,24 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	controls()
 
-	commands := leakRuns(t, w, s, env)
+	r := &runs{t: t, env: env, searches: []*search{s, variable}}
+	leakRuns(t, w, s, r)
+	lookRuns(t, w, s, variable, r)
 	time.Sleep(500 * time.Millisecond) // for logs
 	s.metadata(t, w)
+	variable.metadata(t, w)
 	cancel()
 	watchers.Wait()
 	s.files(t, began, exempt, home, os.TempDir(), testbed)
-	for place, forms := range s.found {
-		t.Errorf("LEAK: %s: %v", place, forms)
+	exempt = append(exempt, filepath.Join(testbed, "kubernetes", "containerd"), filepath.Join(testbed, "run"))
+	variable.files(t, began, exempt, home, os.TempDir(), testbed)
+	for name, s := range map[string]*search{"": s, "of a variable: ": variable} {
+		for place, forms := range s.found {
+			t.Errorf("LEAK: %s%s: %v", name, place, forms)
+		}
+		t.Logf("%slooked at %v in %d forms", name, s.looks, len(s.needles))
 	}
-	t.Logf("%d runs; looked at %v in %d forms", commands, s.looks, len(s.needles))
+	t.Logf("%d runs", r.n)
 }
 
 func (s *search) foundAt(place string) bool {
@@ -318,6 +351,9 @@ func plant(t *testing.T, w *world, s *search, home string) func() {
 	must(t, putSwarm(w.swarm, name, []byte("x"), map[string]string{"planted": s.needles["SHA-256"]}))
 	namespace := get[string](t)(w.namespace())
 	must(t, w.putKube(namespace, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"planted": s.value}}}))
+	must(t, w.putPod(namespace, name, map[string]string{"planted": s.value}, corev1.PodSpec{
+		SchedulerName: "nobody", Containers: []corev1.Container{{Name: "c", Image: busybox}},
+	}))
 	image, err := w.swarm.ImageInspect(t.Context(), busybox)
 	must(t, err)
 	service, err := w.swarm.ServiceCreate(t.Context(), swarm.ServiceSpec{
@@ -327,7 +363,10 @@ func plant(t *testing.T, w *world, s *search, home string) func() {
 		}},
 	}, swarm.ServiceCreateOptions{})
 	must(t, err)
+	made, err := w.swarm.ContainerCreate(t.Context(), &container.Config{Image: image.ID, Labels: map[string]string{"planted": s.value}}, nil, nil, nil, name)
+	must(t, err)
 	return func() {
+		must(t, w.swarm.ContainerRemove(t.Context(), made.ID, container.RemoveOptions{}))
 		_ = sleep.Process.Kill()
 		_ = sleep.Wait()
 		must(t, os.Remove(file))
@@ -335,10 +374,44 @@ func plant(t *testing.T, w *world, s *search, home string) func() {
 	}
 }
 
-// leakRuns runs the verbs, looks at their outputs, and gives how many it were.
-func leakRuns(t *testing.T, w *world, s *search, env []string) int {
+// runs counts the runs of verbs, and looks at what they print.
+type runs struct {
+	t        *testing.T
+	env      []string
+	searches []*search
+	n        int
+}
+
+func (r *runs) look(what, output string) {
+	r.n++
+	for _, s := range r.searches {
+		s.look("outputs", what, []byte(output))
+	}
+}
+
+// home is where the runs may write to.
+func (r *runs) home() string { return r.env[0][len("HOME="):] }
+
+// both runs a verb through both host CLIs; what only reads, in turns.
+func (r *runs) both(codes []int, args ...string) {
+	r.t.Helper()
+	all := []string{"docker", "kubectl"}
+	if args[0] == "diff" {
+		all = all[r.n%2:][:1]
+	}
+	for _, host := range all {
+		done := run(r.env, host, append([]string{"secretx"}, args...)...)
+		r.look(host+" "+strings.Join(args, " "), done.out+done.err)
+		if !slices.Contains(codes, done.code) {
+			r.t.Errorf("%s secretx %s: %s", host, strings.Join(args, " "), done)
+		}
+	}
+}
+
+// leakRuns runs the verbs that mirror.
+func leakRuns(t *testing.T, w *world, s *search, all *runs) {
 	t.Helper()
-	n := 0
+	both, env := all.both, all.env
 	spaces := make([]string, 4)
 	for i := range spaces {
 		spaces[i] = get[string](t)(w.namespace())
@@ -348,25 +421,7 @@ func leakRuns(t *testing.T, w *world, s *search, env []string) int {
 	labels := map[string]string{"app": w.prefix}
 	must(t, w.putKube(spaces[0], corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: a}, Data: map[string][]byte{"v": value, "w": append([]byte("in the middle: "), value...)}}))
 	must(t, putSwarm(w.swarm, b, value, labels))
-	look := func(args []string, r result) {
-		n++
-		s.look("outputs", strings.Join(args, " "), []byte(r.out+r.err))
-	}
-	both := func(codes []int, args ...string) {
-		t.Helper()
-		all := []string{"docker", "kubectl"}
-		if args[0] == "diff" { // reads only: in turns
-			all = all[n%2:][:1]
-		}
-		for _, host := range all {
-			r := run(env, host, append([]string{"secretx"}, args...)...)
-			look(append([]string{host}, args...), r)
-			if !slices.Contains(codes, r.code) {
-				t.Errorf("%s secretx %s: %s", host, strings.Join(args, " "), r)
-			}
-		}
-	}
-	plan := filepath.Join(env[0][len("HOME="):], "plan.json")
+	plan := filepath.Join(all.home(), "plan.json")
 	for _, pair := range [][]string{
 		{"--from", "k8s:/" + spaces[0], "--to", "swarm", a},
 		{"--from", "k8s:/" + spaces[0], "--to", "k8s:/" + spaces[1], a},
@@ -393,7 +448,7 @@ func leakRuns(t *testing.T, w *world, s *search, env []string) int {
 	both([]int{2}, "sync", "--from", "k8s:/"+spaces[0], "--to", "swarm", s.value[:0]+"not-there")
 	both([]int{1}, "sync", "--from", "swarm", "--to", "k8s:/"+spaces[2], b, "--timeout", "150ms")
 	r := run(env, "kubectl", "secretx", "sync", "--from", "swarm", "--to", "k8s:/"+spaces[2], b, "--as", "nobody")
-	look([]string{"--as nobody"}, r)
+	all.look("--as nobody", r.out+r.err)
 
 	// A server that repeats what it was sent in its error: neither the engine's nor the API server's
 	// text may bring a value to the output.
@@ -419,7 +474,7 @@ func leakRuns(t *testing.T, w *world, s *search, env []string) int {
 		}
 	}))
 	defer quoting.Close()
-	config := filepath.Join(env[0][len("HOME="):], "quoting.kubeconfig")
+	config := filepath.Join(all.home(), "quoting.kubeconfig")
 	must(t, os.WriteFile(config, kubeconfigFor(quoting.URL, spaces[3]), 0o600))
 	both([]int{2}, "sync", "--from", "swarm", "--to", "k8s", b, "--kubeconfig", config)
 
@@ -438,7 +493,7 @@ func leakRuns(t *testing.T, w *world, s *search, env []string) int {
 	}
 	for host := range hosts {
 		r := run(append(p.env(), env...), host, "secretx", "sync", "--from", "kubernetes", "--to", "swarm", c)
-		look([]string{host, "an engine that quotes"}, r)
+		all.look(host+": an engine that quotes", r.out+r.err)
 		if r.code != 2 || !strings.Contains(r.out, "rejected") {
 			t.Errorf("an engine that quotes: %s", r)
 		}
@@ -453,7 +508,7 @@ func leakRuns(t *testing.T, w *world, s *search, env []string) int {
 		time.Sleep(time.Second) // so that the probe has said all
 		must(t, syscall.Kill(pids[0], signal.(syscall.Signal)))
 		<-run.done
-		look([]string{"stopped by", signal.String()}, result{out: run.out.String(), err: run.err.String()})
+		all.look("stopped by "+signal.String(), run.out.String()+run.err.String())
 	}
 	p.stallOn(nil)
 	both([]int{0}, "sync", "--from", "swarm", "--to", "k8s:/"+spaces[3], b)
@@ -464,5 +519,4 @@ func leakRuns(t *testing.T, w *world, s *search, env []string) int {
 	both([]int{0}, "sync", "--from", "k8s:/"+spaces[0], "--to", "swarm", a, "--prune", "--yes")
 	must(t, w.kube.Secrets(spaces[0]).Delete(t.Context(), a, metav1.DeleteOptions{}))
 	both([]int{1}, "diff", "--from", "k8s:/"+spaces[0], "--to", "swarm", a)
-	return n
 }

@@ -237,6 +237,38 @@ func (b *testbed) putKube(namespace string, s corev1.Secret) error {
 	return nil
 }
 
+// putPod makes a pod; its containers never pull, and end at once.
+func (b *testbed) putPod(namespace, name string, annotations map[string]string, spec corev1.PodSpec) error {
+	atOnce := int64(1)
+	spec.TerminationGracePeriodSeconds = &atOnce
+	for i := range spec.Containers {
+		spec.Containers[i].ImagePullPolicy = corev1.PullNever
+	}
+	_, err := b.kube.Pods(namespace).Create(context.Background(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}, Spec: spec,
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("pod %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+// running waits until containers of pods do.
+func (b *testbed) running(t testing.TB, namespace string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+			pod := get[*corev1.Pod](t)(b.kube.Pods(namespace).Get(t.Context(), name, metav1.GetOptions{}))
+			if pod.Status.Phase == corev1.PodRunning {
+				break
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatalf("pod %s: %s %v", name, pod.Status.Phase, pod.Status.ContainerStatuses)
+			}
+		}
+	}
+}
+
 // kubeSecrets gives the Secrets of a namespace by name, without the one that keeps secretx's key.
 func (b *testbed) kubeSecrets(namespace string) (map[string]corev1.Secret, error) {
 	list, err := b.kube.Secrets(namespace).List(context.Background(), metav1.ListOptions{})

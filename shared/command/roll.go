@@ -131,7 +131,7 @@ func (r *roller) prove(ctx context.Context, c course) (unproven []string, err er
 		var wrong []string
 		for _, l := range lines {
 			switch {
-			case l.Fine:
+			case l.Fine, l.State == peek.WrongMode, l.State == peek.WrongOwner, l.State == peek.Extra: // not the value's doing
 			case l.State == peek.Unverifiable:
 				unproven = append(unproven, "not proven: "+l.where+": "+l.Detail)
 			case l.State == peek.Pending:

@@ -132,7 +132,7 @@ func (j Judge) pointer(line *Line, c Container, w Want) {
 		return
 	}
 	content, set := c.Seen.Env[w.Variable]
-	file, there := c.Seen.Files[w.Path]
+	file, there := c.Seen.Files[path.Clean(w.Path)]
 	switch {
 	case !set:
 		line.State, line.Detail = Missing, "process 1 doesn't have the variable"
@@ -293,7 +293,7 @@ func (j Judge) extras(c Container, wanted map[string]bool) []Line {
 
 // pointedAt tells whether the file was looked at only because a variable names it.
 func (j Judge) pointedAt(c Container, p string) bool {
-	return path.Dir(p) != SwarmDirectory && slices.ContainsFunc(c.Wants, func(w Want) bool { return w.How == Pointer && w.Path == p })
+	return path.Dir(p) != SwarmDirectory && slices.ContainsFunc(c.Wants, func(w Want) bool { return w.How == Pointer && path.Clean(w.Path) == p })
 }
 
 // neighbour finds a file that is declared in the same directory.
