@@ -7,7 +7,10 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,6 +211,8 @@ func TestJudge(t *testing.T) {
 	unplaced.Status.Err, unplaced.NodeID = "no suitable node", ""
 	onDown := task("d", 2, 0, toRun, runs)
 	onDown.NodeID = "down"
+	hung := task("h", 2, 1, toStop, swarm.TaskStateReady)
+	hung.NodeID = "down"
 	two := func() []*swarm.Task {
 		return tasksWith("pw.v2", task("a", 1, 0, toRun, runs), task("b", 2, 0, toRun, runs))
 	}
@@ -251,6 +256,7 @@ func TestJudge(t *testing.T) {
 		"no node":                           {with(updating, "", "pw.v2"), one(unplaced), false, time.Minute, "web.2 finds no place: no suitable node"},
 		"no node while the other one stops": {with(updating, "", "pw.v2"), append(one(unplaced), tasksWith("pw", task("o", 2, 3, toStop, runs))...), false, time.Minute, "1 of 2 tasks have it"},
 		"node down":                         {with(updating, "", "pw.v2"), one(onDown), false, time.Minute, "1 of 2 tasks have it"},
+		"hangs":                             {with(updating, "", "pw.v2"), append(one(hung), tasksWith("pw", task("o", 3, 0, toRun, runs))...), false, time.Minute, "waits for a task on a node that is down: away"},
 		"gone":                              {nil, nil, false, 0, "it was removed"},
 	} {
 		s, err := newSettling(rollout.Moved{Step: toV2, Nothing: c.nothing, Token: "10"})
@@ -261,7 +267,7 @@ func TestJudge(t *testing.T) {
 			services: map[string]*swarm.Service{"web-id": c.service}, tasks: map[string][]*swarm.Task{"web-id": c.tasks},
 			nodes: map[string]*swarm.Node{
 				"node": {Description: swarm.NodeDescription{Hostname: "host"}, Status: swarm.NodeStatus{State: swarm.NodeStateReady}},
-				"down": {Status: swarm.NodeStatus{State: swarm.NodeStateDown}},
+				"down": {Description: swarm.NodeDescription{Hostname: "away"}, Status: swarm.NodeStatus{State: swarm.NodeStateDown}},
 			},
 		}
 		got, done, err := s.judge(v, startedAt)
@@ -277,5 +283,69 @@ func TestJudge(t *testing.T) {
 		if !strings.Contains(got, c.want) || c.want == "done" && got != "done" {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// TestSettleTogether: many who wait make the calls of one, and one that ends early ends alone.
+func TestSettleTogether(t *testing.T) {
+	const many = 50
+	f := newFake(t, nil)
+	var mu sync.Mutex
+	calls := 0
+	f.nodeList = func(context.Context) ([]swarm.Node, error) {
+		return []swarm.Node{{ID: "node", Status: swarm.NodeStatus{State: swarm.NodeStateReady}}}, nil
+	}
+	f.serviceList = func(context.Context) (all []swarm.Service, err error) {
+		for i := range many {
+			s := webWith(attached("pw.v2", "pw"))
+			s.ID += strconv.Itoa(i)
+			all = append(all, s)
+		}
+		return all, nil
+	}
+	f.taskList = func(context.Context) (all []swarm.Task, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls++
+		if calls == 2 {
+			return nil, io.ErrUnexpectedEOF // passes
+		}
+		state := swarm.TaskStateStarting
+		if calls > 4 {
+			state = runs
+		}
+		for i := range many {
+			for _, one := range tasksWith("pw.v2", task("a", 1, 0, toRun, state), task("b", 2, 0, toRun, state)) {
+				one.ServiceID += strconv.Itoa(i)
+				all = append(all, *one)
+			}
+		}
+		return all, nil
+	}
+	e := f.endpoint(Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var group sync.WaitGroup
+	for i := range many {
+		group.Go(func() {
+			moved := rollout.Moved{Step: toV2, Token: "1"}
+			moved.Step.Workload.UID += strconv.Itoa(i)
+			if err := e.Settle(ctx, moved, nil); !errors.Is(err, context.Canceled) {
+				t.Errorf("cancelled: %v", err)
+			}
+			var said []string
+			err := e.Settle(t.Context(), moved, func(text string) { said = append(said, text) })
+			if err != nil || !slices.Equal(said, []string{"0 of 2 tasks have it"}) {
+				t.Errorf("%v, it said %q", err, said)
+			}
+		})
+	}
+	group.Wait()
+	// Some join while the first look is under way, which doesn't show them.
+	if calls > 12 {
+		t.Errorf("%d calls", calls)
+	}
+	if e.watch.last != nil || len(e.watch.waiting) > 0 {
+		t.Error("something is left of the wait")
 	}
 }

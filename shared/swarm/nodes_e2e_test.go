@@ -79,6 +79,14 @@ func TestWorkerGoesDown(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
+			// With the node down from the start nothing waits for it.
+			if err := tr.settle(t, tr.move(t, tr.forth(t))); err != nil {
+				t.Error(err)
+			}
+			if err := tr.settle(t, tr.move(t, tr.back(t))); err != nil {
+				t.Error(err)
+			}
+			now = tr.old
 			// On a node that is down, a task of a global service has what it had.
 			v := &view{nodes: map[string]*swarm.Node{}}
 			nodes, err := listNodes(t.Context(), tr.g)

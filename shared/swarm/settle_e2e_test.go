@@ -5,10 +5,12 @@ package swarm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/swarm"
 
 	"github.com/secretx/secretx/shared/endpoint"
@@ -278,4 +280,22 @@ func TestManySettleTogether(t *testing.T) {
 		}
 	}
 	t.Logf("%d services in %s", n, time.Since(start))
+}
+
+// TestNoImage: the image has gone from the node, and from the registry.
+func TestNoImage(t *testing.T) {
+	e := connect(t, Options{})
+	g, err := e.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := fmt.Sprintf("127.0.0.1:1/secretx-test:%d", time.Now().UnixNano())
+	if err := g.api.ImageTag(t.Context(), busybox, image); err != nil {
+		t.Fatal(err)
+	}
+	untag := func() { _, _ = g.api.ImageRemove(context.Background(), image, dockerimage.RemoveOptions{}) }
+	t.Cleanup(untag)
+	tr := perform(t, e, func(s *swarm.ServiceSpec) { s.TaskTemplate.ContainerSpec.Image = image })
+	untag()
+	isStuck(t, tr.settle(t, tr.move(t, tr.forth(t))), false, "paused", "rejected", "No such image")
 }

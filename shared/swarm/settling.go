@@ -88,10 +88,41 @@ func (s *settling) judge(v *view, now time.Time) (progress string, done bool, er
 			"; docker service update " + service.Spec.Name + " would go on with it")
 	case complete && over:
 		return "", true, nil
+	case !over && s.hangs(service, v, tasks, now):
+		return "", false, s.stuck("its update waits for a task on a node that is down" + because(v.down(tasks)))
 	case complete:
 		return fmt.Sprintf("all %d tasks have it, its update policy still watches them", all), false, nil
 	}
 	return fmt.Sprintf("%d of %d tasks have it", min(good, all), all), false, nil
+}
+
+// hangs tells whether an update goes no further: it waits for each task that it makes until that one has
+// started, and that is for good when its node goes down before.
+func (s *settling) hangs(service *swarm.Service, v *view, tasks []*swarm.Task, now time.Time) bool {
+	patience, began := nodeless, time.Time{}
+	if c := service.Spec.UpdateConfig; c != nil {
+		patience += c.Delay
+	}
+	if service.UpdateStatus.StartedAt != nil {
+		began = *service.UpdateStatus.StartedAt
+	}
+	waits, change := false, uint64(0)
+	for _, t := range tasks {
+		change = max(change, t.Version.Index)
+		waits = waits || v.lost(t) && live(t) && t.Status.State != swarm.TaskStateRunning && fits(t, service) && t.CreatedAt.After(began)
+	}
+	return waits && s.lasts(fmt.Sprint("no change since ", change), now) > patience
+}
+
+// down names the nodes of tasks that are down.
+func (v *view) down(tasks []*swarm.Task) string {
+	names := map[string]bool{}
+	for _, t := range tasks {
+		if node := v.nodes[t.NodeID]; v.lost(t) && node != nil {
+			names[node.Description.Hostname] = true
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
 }
 
 // takenBack tells whether the spec refers to what was replaced.
