@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,19 +20,23 @@ func (w *world) allow(t *testing.T, namespace, user string, rights []string) {
 	t.Helper()
 	client := get[*rbacclient.RbacV1Client](t)(rbacclient.NewForConfig(w.config))
 	meta := metav1.ObjectMeta{Name: user}
-	role := &rbacv1.Role{ObjectMeta: meta}
-	for _, right := range rights {
-		verb, resource, _ := strings.Cut(right, " ")
-		plural, group, _ := strings.Cut(resource, ".")
-		role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{plural}, Verbs: []string{verb}})
-	}
-	_, err := client.Roles(namespace).Create(t.Context(), role, metav1.CreateOptions{})
+	_, err := client.Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules(rights)}, metav1.CreateOptions{})
 	must(t, err)
 	_, err = client.RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
 	}, metav1.CreateOptions{})
 	must(t, err)
+}
+
+func rules(rights []string) []rbacv1.PolicyRule {
+	var all []rbacv1.PolicyRule
+	for _, right := range rights {
+		verb, resource, _ := strings.Cut(right, " ")
+		plural, group, _ := strings.Cut(resource, ".")
+		all = append(all, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{plural}, Verbs: []string{verb}})
+	}
+	return all
 }
 
 // users are what a Kubernetes namespace is searched for consumers with.
@@ -94,5 +99,42 @@ func TestRightsOfVerbs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRightsInAllNamespaces: ls -A takes a ClusterRole, and names what it lacks.
+func TestRightsInAllNamespaces(t *testing.T) {
+	w := newWorld(t)
+	space := get[string](t)(w.namespace())
+	name := w.prefix + "s"
+	must(t, w.putKube(space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"v": []byte("value")}}))
+	client := get[*rbacclient.RbacV1Client](t)(rbacclient.NewForConfig(w.config))
+	try := func(user string, rights []string) result {
+		user = w.prefix + user
+		meta := metav1.ObjectMeta{Name: user}
+		_, err := client.ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules(rights)}, metav1.CreateOptions{})
+		must(t, err)
+		_, err = client.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+		}, metav1.CreateOptions{})
+		must(t, err)
+		t.Cleanup(func() {
+			must(t, client.ClusterRoleBindings().Delete(context.Background(), user, metav1.DeleteOptions{}))
+			must(t, client.ClusterRoles().Delete(context.Background(), user, metav1.DeleteOptions{}))
+		})
+		return run(nil, "kubectl", "secretx", "ls", "-A", "-n", space, "--as", user)
+	}
+	rights := append([]string{"list namespaces", "get namespaces", "list secrets"}, users...)
+	if r := try("all", rights); r.code != 0 || !strings.Contains(r.out, name) || strings.Contains(r.err, "not seen") {
+		t.Errorf("with all rights: %s", r)
+	}
+	for i, right := range rights {
+		action, resource, _ := strings.Cut(right, " ")
+		plural, _, _ := strings.Cut(resource, ".")
+		r := try(fmt.Sprint("less-", i), slices.Delete(slices.Clone(rights), i, i+1))
+		if r.code > 2 || r.code < 0 || !strings.Contains(r.err, plural) || !strings.Contains(r.err, action) {
+			t.Errorf("without %q: %s", right, r)
+		}
 	}
 }

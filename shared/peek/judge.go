@@ -261,7 +261,7 @@ func (j Judge) late(line *Line, c Container, w Want, current Current, otherwise 
 	switch {
 	case w.SubPath:
 		line.State, line.Detail = StaleSubPath, detail+": a subPath mount never changes"
-	case current.Immutable && !c.Started.IsZero() && current.Created.After(c.Started):
+	case current.Immutable && !c.Started.IsZero() && !current.Created.Before(c.Started): // both are whole seconds
 		line.Detail = detail + ": the Secret is immutable and was made anew since the container started, which a kubelet doesn't notice"
 	case j.Now.Sub(current.Changed) < patience:
 		line.State, line.Detail, line.Mend = Pending, detail+": the kubelet will see to it within two minutes", "Wait."

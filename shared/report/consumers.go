@@ -118,7 +118,7 @@ func (d Consumers) Rows() []Row {
 				if len(side.Blind) > 0 {
 					note = "nothing that could be seen uses it"
 				}
-				rows = append(rows, Row{s.Name, side.Place.Kind, "", "", "", "", "", "", "", note})
+				rows = append(rows, Row{s.Name, side.Kind, "", "", "", "", "", "", "", note})
 			}
 			for _, c := range s.Consumers {
 				if s.below(c) {
@@ -135,7 +135,7 @@ func (d Consumers) Rows() []Row {
 				case c.Optional:
 					note = "optional"
 				}
-				rows = append(rows, Row{s.Name, side.Place.Kind, c.Kind + "/" + c.Name, c.How, c.Key, c.Target, c.Where, s.running(c), c.Stack, note})
+				rows = append(rows, Row{s.Name, side.Kind, c.Kind + "/" + c.Name, c.How, c.Key, c.Target, c.Where, s.running(c), c.Stack, note})
 			}
 		}
 	}
@@ -147,7 +147,7 @@ func (d Consumers) Names() []string {
 	var names []string
 	for _, side := range d.Places {
 		for _, s := range side.Secrets {
-			names = append(names, name(side.Place.Kind, s.Name))
+			names = append(names, name(side.Kind, s.Name))
 		}
 	}
 	return names
@@ -168,7 +168,7 @@ func (d Consumers) Text() string {
 			blind += "\nnot seen: " + Printable(what)
 		}
 		if side.Unreachable != "" {
-			blind += "\nnot seen: " + side.Place.Name + ": " + Printable(side.Unreachable)
+			blind += "\nnot seen: " + side.Name + ": " + Printable(side.Unreachable)
 		}
 	}
 	text := sum(secrets, "secret", nil)

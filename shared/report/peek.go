@@ -164,8 +164,7 @@ func (l Line) place() string {
 
 // sentence puts what is wrong and what mends it together.
 func sentence(detail, mend string) string {
-	switch {
-	case detail == "" || mend == "":
+	if detail == "" || mend == "" {
 		return detail + mend
 	}
 	return strings.TrimSuffix(detail, ".") + ". " + mend
