@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -42,6 +43,8 @@ type fake struct {
 	taskList       func(context.Context) ([]swarm.Task, error)
 	taskInspect    func(context.Context, string) (swarm.Task, error)
 	serviceInspect func(context.Context, string) (swarm.Service, error)
+	serviceUpdate  func(context.Context, string, swarm.Version, swarm.ServiceSpec, swarm.ServiceUpdateOptions) error
+	more           func([]byte) []byte // what a newer engine says of a service
 	nodeList       func(context.Context) ([]swarm.Node, error)
 	containerList  func(context.Context) ([]container.Summary, error)
 	inspect        func(context.Context, string) (container.InspectResponse, error) // of a container
@@ -106,7 +109,18 @@ func (f *fake) TaskInspectWithRaw(ctx context.Context, id string) (swarm.Task, [
 
 func (f *fake) ServiceInspectWithRaw(ctx context.Context, id string, _ swarm.ServiceInspectOptions) (swarm.Service, []byte, error) {
 	s, err := f.serviceInspect(ctx, id)
-	return s, nil, err
+	if err != nil {
+		return s, nil, err
+	}
+	raw, err := json.Marshal(s)
+	if f.more != nil {
+		raw = f.more(raw)
+	}
+	return s, raw, err
+}
+
+func (f *fake) ServiceUpdate(ctx context.Context, id string, v swarm.Version, s swarm.ServiceSpec, o swarm.ServiceUpdateOptions) (swarm.ServiceUpdateResponse, error) {
+	return swarm.ServiceUpdateResponse{}, f.serviceUpdate(ctx, id, v, s, o)
 }
 
 func (f *fake) NodeList(ctx context.Context, _ swarm.NodeListOptions) ([]swarm.Node, error) {

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,22 +70,33 @@ func (e *Endpoint) Move(ctx context.Context, step rollout.Step) (rollout.Moved, 
 
 // service reads the service of a workload: that very one, and not another one of its name.
 func (e *Endpoint) service(ctx context.Context, g *engine, op string, w rollout.Workload) (swarm.Service, error) {
-	service, err := inspectService(ctx, g, w.UID)
+	var raw []byte
+	service, err := again(ctx, func(ctx context.Context) (service swarm.Service, err error) {
+		service, raw, err = g.api.ServiceInspectWithRaw(ctx, w.UID, swarm.ServiceInspectOptions{})
+		return service, err
+	})
 	switch {
 	case cerrdefs.IsNotFound(err), err == nil && service.ID != w.UID:
-		return service, e.gone(op, w)
+		failure := gone()
+		failure.Op, failure.Object, failure.Place = op, w.ID, e.name
+		return service, failure
 	case err != nil:
 		return service, e.fail(ctx, op, w.ID, err)
+	}
+	field, err := unknown(raw)
+	if err != nil || field != "" {
+		return service, &endpoint.Error{
+			Op: op, Object: w.ID, Place: e.name, Reason: endpoint.ErrInvalid,
+			Cause: cmp.Or(err, fmt.Errorf("its spec has %s, which this version of secretx doesn't know and would take away", field)),
+			Hint:  "Use a newer secretx, or docker service update with the docker of that engine.",
+		}
 	}
 	return service, nil
 }
 
-// gone is the error of a service that was removed, or removed and made anew.
-func (e *Endpoint) gone(op string, w rollout.Workload) error {
-	return &endpoint.Error{
-		Op: op, Object: w.ID, Place: e.name, Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"),
-		Hint: "If it was made anew, try again.",
-	}
+// gone is what became of a service that was removed, or removed and made anew.
+func gone() *endpoint.Error {
+	return &endpoint.Error{Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"), Hint: "If it was made anew, try again."}
 }
 
 // refused is the error of an update that the Swarm doesn't take.

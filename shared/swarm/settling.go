@@ -49,7 +49,7 @@ func (s *settling) judge(v *view, now time.Time) (progress string, done bool, er
 	w := s.moved.Step.Workload
 	service := v.services[w.UID]
 	if service == nil {
-		return "", false, &endpoint.Error{Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"), Hint: "If it was made anew, try again."}
+		return "", false, gone()
 	}
 	tasks := v.tasks[w.UID]
 	state := swarm.UpdateState("")
@@ -88,10 +88,41 @@ func (s *settling) judge(v *view, now time.Time) (progress string, done bool, er
 			"; docker service update " + service.Spec.Name + " would go on with it")
 	case complete && over:
 		return "", true, nil
+	case !over && s.hangs(service, v, tasks, now):
+		return "", false, s.stuck("its update waits for a task on a node that is down" + because(v.down(tasks)))
 	case complete:
-		return fmt.Sprintf("all %d tasks have it, its update policy still watches them", all), false, nil
+		return "all tasks have it, and are watched by its update policy", false, nil
 	}
 	return fmt.Sprintf("%d of %d tasks have it", min(good, all), all), false, nil
+}
+
+// hangs tells whether an update goes no further: it waits for each task that it makes until that one has
+// started, and that is for good when its node goes down before.
+func (s *settling) hangs(service *swarm.Service, v *view, tasks []*swarm.Task, now time.Time) bool {
+	patience, began := nodeless, time.Time{}
+	if c := service.Spec.UpdateConfig; c != nil {
+		patience += c.Delay
+	}
+	if service.UpdateStatus.StartedAt != nil {
+		began = *service.UpdateStatus.StartedAt
+	}
+	waits, change := false, uint64(0)
+	for _, t := range tasks {
+		change = max(change, t.Version.Index)
+		waits = waits || v.lost(t) && live(t) && t.Status.State != swarm.TaskStateRunning && fits(t, service) && t.CreatedAt.After(began)
+	}
+	return waits && s.lasts(fmt.Sprint("no change since ", change), now) > patience
+}
+
+// down names the nodes of tasks that are down.
+func (v *view) down(tasks []*swarm.Task) string {
+	names := map[string]bool{}
+	for _, t := range tasks {
+		if node := v.nodes[t.NodeID]; v.lost(t) && node != nil {
+			names[node.Description.Hostname] = true
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
 }
 
 // takenBack tells whether the spec refers to what was replaced.
@@ -171,7 +202,7 @@ func (s *settling) look(v *view, service *swarm.Service, at *slotTasks, now time
 	ok = len(at.wanted) == 1 && at.wanted[0].Status.State == swarm.TaskStateRunning && fits(at.wanted[0], service)
 	if ok {
 		// One that fails again and again runs now and then, too.
-		return times == 0 || s.lasts(at.wanted[0].ID+" runs", now) >= monitor(service), true, ""
+		return times == 0 || s.lasts(at.wanted[0].ID+" runs", now) >= max(monitor(service), defaultMonitor), true, ""
 	}
 	if times >= failures {
 		for _, t := range at.tasks {
