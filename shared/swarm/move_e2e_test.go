@@ -5,6 +5,8 @@ package swarm
 import (
 	"context"
 	"encoding/json"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -209,5 +211,74 @@ func same(t *testing.T, want, got swarm.ServiceSpec) {
 	b, errB := json.MarshalIndent(got, "", " ")
 	if errA != nil || errB != nil || string(a) != string(b) {
 		t.Errorf("want\n%s\ngot\n%s", a, b)
+	}
+}
+
+// TestKeepsTheWholeSpec: of a service with all that docker service create can say, the engine says the
+// same after a move, but for the secret.
+func TestKeepsTheWholeSpec(t *testing.T) {
+	e := connect(t, Options{})
+	tr := perform(t, e, nil)
+	name := tr.old.Name[:12] + "-whole"
+	docker := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
+			t.Fatalf("docker %s: %v: %s", args, err, out)
+		}
+	}
+	docker("network", "create", "-d", "overlay", name)
+	t.Cleanup(func() {
+		for range 50 { // its endpoints go a little later than the tasks
+			if exec.Command("docker", "network", "rm", name).Run() == nil {
+				break
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	})
+	docker("service", "create", "--detach", "--no-resolve-image", "--name", name, "--replicas", "0",
+		"--secret", "source="+tr.old.Name+",target=/etc/one,uid=5,gid=6,mode=0400", "--secret", "source="+tr.old.Name+",target=two",
+		"--cap-add", "NET_ADMIN", "--cap-drop", "CHOWN", "--constraint", "node.role==manager", "--container-label", "a=b", "--dns", "9.9.9.9",
+		"--dns-option", "ndots:2", "--dns-search", "example.com", "--endpoint-mode", "dnsrr", "--entrypoint", "sleep 1", "--env", "A=b", "--group", "7",
+		"--health-cmd", "true", "--health-interval", "7s", "--health-retries", "4", "--health-start-period", "3s", "--health-timeout", "2s",
+		"--host", "a:1.2.3.4", "--hostname", "h-{{.Task.Slot}}", "--init", "--isolation", "default", "--label", "c=d", "--limit-cpu", ".5", "--limit-memory", "50M",
+		"--limit-pids", "99", "--log-driver", "json-file", "--log-opt", "max-size=1m", "--mount", "type=tmpfs,dst=/t,tmpfs-size=1000000,tmpfs-mode=1770",
+		"--mount", "type=volume,src=v,dst=/v,volume-label=x=y,volume-nocopy", "--mount", "type=bind,src=/tmp,dst=/b,readonly,bind-propagation=rslave",
+		"--network", "name="+name+",alias=other,driver-opt=a=b", "--placement-pref", "spread=node.labels.zone", "--publish", "mode=host,published=45678,target=80,protocol=udp",
+		"--read-only", "--replicas-max-per-node", "3", "--reserve-cpu", ".1", "--reserve-memory", "10M", "--restart-condition", "on-failure", "--restart-delay", "3s",
+		"--restart-max-attempts", "4", "--restart-window", "9s", "--rollback-delay", "1s", "--rollback-failure-action", "continue", "--rollback-max-failure-ratio", ".2",
+		"--rollback-monitor", "4s", "--rollback-order", "start-first", "--rollback-parallelism", "2", "--stop-grace-period", "7s", "--stop-signal", "INT",
+		"--sysctl", "net.core.somaxconn=1000", "--tty", "--ulimit", "nofile=10:20", "--update-delay", "1s", "--update-failure-action", "rollback", "--update-max-failure-ratio", ".3",
+		"--update-monitor", "6s", "--update-order", "start-first", "--update-parallelism", "3", "--user", "8", "--workdir", "/w", busybox, "x", "{{.Service.Name}}")
+	t.Cleanup(func() { _ = tr.g.api.ServiceRemove(context.Background(), name) })
+	spec := func() string {
+		t.Helper()
+		service, raw, err := tr.g.api.ServiceInspectWithRaw(t.Context(), name, swarm.ServiceInspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.id = service.ID
+		var said struct{ Spec json.RawMessage }
+		if err := json.Unmarshal(raw, &said); err != nil {
+			t.Fatal(err)
+		}
+		return string(said.Spec)
+	}
+	first := tr.id
+	defer func() { tr.id = first }()
+	before := spec()
+	tr.move(t, tr.forth(t))
+	want := strings.NewReplacer(tr.old.UID, tr.new.UID, tr.old.Name, tr.new.Name).Replace(before)
+	if after := spec(); after != want || after == before {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	t.Logf("%d bytes", len(before))
+	tr.move(t, tr.back(t))
+	if back := spec(); back != before {
+		t.Errorf("before\n%s\nback again\n%s", before, back)
+	}
+	// Its rollback is there, too.
+	service := tr.service(t)
+	if _, err := tr.g.api.ServiceUpdate(t.Context(), service.ID, service.Version, service.Spec, swarm.ServiceUpdateOptions{Rollback: "previous"}); err != nil || spec() != want {
+		t.Errorf("rolled back: %v", err)
 	}
 }

@@ -37,20 +37,42 @@ func kill(t *testing.T, g *engine, node string) {
 		t.Fatalf("%d isn't that engine: %q, %v", pid, line, err)
 	}
 	t.Logf("the engine of %s is killed: %v", node, syscall.Kill(pid, syscall.SIGKILL))
-	t.Cleanup(func() {
-		start := exec.Command("../../scripts/testbed", "docker", "start", node)
-		start.Env = append(os.Environ(), "SECRETX_TESTBED_DIR="+folder)
-		out, err := start.CombinedOutput()
-		t.Logf("%s %v", out, err)
-		for range 300 {
-			nodes, err := listNodes(context.Background(), g)
-			if err == nil && !slices.ContainsFunc(nodes, func(n swarm.Node) bool { return n.Status.State != swarm.NodeStateReady }) {
-				return
-			}
-			time.Sleep(200 * time.Millisecond)
+	t.Cleanup(func() { revive(t, g, node) })
+}
+
+// revive starts the engine of a node, and waits until the Swarm knows.
+func revive(t *testing.T, g *engine, node string) {
+	start := exec.Command("../../scripts/testbed", "docker", "start", node)
+	start.Env = append(os.Environ(), "SECRETX_TESTBED_DIR="+os.Getenv("SECRETX_TESTBED"))
+	if out, err := start.CombinedOutput(); err != nil {
+		t.Errorf("%s %v", out, err)
+	}
+	for range 300 {
+		nodes, err := listNodes(context.Background(), g)
+		if err == nil && !slices.ContainsFunc(nodes, func(n swarm.Node) bool { return n.Status.State != swarm.NodeStateReady }) {
+			return
 		}
-		t.Error("not all nodes are back")
-	})
+		time.Sleep(200 * time.Millisecond)
+	}
+	t.Error("not all nodes are back")
+}
+
+// TestManagerRestarts: the only manager is killed while a service settles, and comes back.
+func TestManagerRestarts(t *testing.T) {
+	if os.Getenv("SECRETX_TESTBED_NODE3") == "" {
+		t.Skip("not the testbed that others use")
+	}
+	tr := perform(t, connect(t, Options{}), func(s *swarm.ServiceSpec) { s.Mode = replicas(4) })
+	moved := tr.move(t, tr.forth(t))
+	settled := make(chan error, 1)
+	go func() { settled <- tr.settle(t, moved) }()
+	time.Sleep(2 * time.Second)
+	kill(t, tr.g, "node1")
+	revive(t, tr.g, "node1")
+	if err := <-settled; err != nil {
+		t.Error(err)
+	}
+	tr.all(t, 4, tr.new)
 }
 
 // TestWorkerGoesDown in the middle of an update: it ends fully on the new version or, after the step back,

@@ -50,7 +50,7 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 				return err
 			}
 			if progress != said && say != nil {
-				say(progress)
+				say(w.ID + ": " + progress)
 			}
 			said = progress
 		default:

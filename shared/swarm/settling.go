@@ -91,7 +91,7 @@ func (s *settling) judge(v *view, now time.Time) (progress string, done bool, er
 	case !over && s.hangs(service, v, tasks, now):
 		return "", false, s.stuck("its update waits for a task on a node that is down" + because(v.down(tasks)))
 	case complete:
-		return fmt.Sprintf("all %d tasks have it, its update policy still watches them", all), false, nil
+		return "all tasks have it, and are watched by its update policy", false, nil
 	}
 	return fmt.Sprintf("%d of %d tasks have it", min(good, all), all), false, nil
 }
