@@ -381,7 +381,7 @@ func (r *rotation) toVersion(ctx context.Context, versions []secret.Secret, targ
 }
 
 // undoVersion moves all back to the old version.
-func (r *rotation) undoVersion(ctx context.Context, versions []secret.Secret, old, target secret.Secret) error {
+func (r *rotation) undoVersion(ctx context.Context, _ []secret.Secret, old, target secret.Secret) error {
 	if old.UID == target.UID {
 		return fmt.Errorf("there is no older version of %q to go back to", target.LogicalName())
 	}
