@@ -83,6 +83,8 @@ type Endpoint struct {
 
 	mu   sync.Mutex
 	conn *connection // nil before the first use
+
+	watch watch
 }
 
 // connection is what the first use makes.

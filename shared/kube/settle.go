@@ -1,0 +1,90 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/rollout"
+)
+
+const (
+	// interval is how often those who wait look, at most.
+	interval = 500 * time.Millisecond
+	// outage is how long the API server may not answer: one that is restarted takes so long.
+	outage = 30 * time.Second
+)
+
+// Settle implements rollout.Mover. It looks at what stands, not at what happens, so that it may be begun
+// at any time, and anew. Pods that are being deleted aren't waited for, as `kubectl rollout status`
+// doesn't: some take an hour to finish what they are at. What runs on a schedule, or has no pods, settles
+// at once.
+func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(string)) error {
+	const op = "wait for"
+	w := moved.Step.Workload
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	what, _, err := c.movable(op, w)
+	if err != nil || !what.in(restartableKinds) {
+		return err
+	}
+	written, err := parseToken(moved.Token)
+	if err != nil {
+		return &endpoint.Error{Op: op, Object: w.ID, Place: c.place, Reason: endpoint.ErrInvalid, Cause: err}
+	}
+	s := settling{step: moved.Step, written: written}
+	defer e.watch.join(what)()
+	seen, said := time.Now(), ""
+	answered := seen
+	for {
+		v, err := e.watch.see(ctx, c, what, seen)
+		switch {
+		case ctx.Err() != nil:
+			return c.unsettled(ctx, op, w, said)
+		case err != nil:
+			failure := c.fail(ctx, op, w.ID, err)
+			bearable := passing(err) || errors.Is(failure, endpoint.ErrUnreachable)
+			if !bearable || time.Since(answered) > outage {
+				return failure
+			}
+			if pause(ctx, interval) != nil {
+				return c.unsettled(ctx, op, w, said)
+			}
+			continue
+		}
+		answered = time.Now()
+		o := v.object(what, types.UID(w.UID))
+		if o == nil {
+			return c.gone(op, w)
+		}
+		progress, done, err := s.judge(o)
+		if failure := (*endpoint.Error)(nil); errors.As(err, &failure) {
+			failure.Op, failure.Object, failure.Place = op, w.ID, c.place
+		}
+		if done || err != nil {
+			return err
+		}
+		if progress != said && say != nil {
+			say(w.ID + ": " + progress)
+		}
+		said = progress
+		seen = v.began
+		if pause(ctx, max(interval, 2*v.took)) != nil {
+			return c.unsettled(ctx, op, w, said)
+		}
+	}
+}
+
+// unsettled is the error of a workload that nobody waits for any more.
+func (c *connection) unsettled(ctx context.Context, op string, w rollout.Workload, said string) error {
+	failure := &endpoint.Error{Op: op, Object: w.ID, Place: c.place, Cause: ctx.Err()}
+	if said != "" {
+		failure.Hint = "What was seen last: " + said + "."
+	}
+	return failure
+}
