@@ -92,4 +92,3 @@ func amendment(old, s secret.Secret) map[string]any {
 	}
 	return change
 }
-

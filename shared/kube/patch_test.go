@@ -19,7 +19,9 @@ import (
 )
 
 // secretName draws from few names, so that the same is used in many places.
-func secretName(t *rapid.T) string { return rapid.SampledFrom([]string{"a", "b", "c", "a.v2"}).Draw(t, "name") }
+func secretName(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"a", "b", "c", "a.v2"}).Draw(t, "name")
+}
 
 func local(t *rapid.T) *corev1.LocalObjectReference {
 	return &corev1.LocalObjectReference{Name: secretName(t)}
