@@ -24,7 +24,8 @@ import (
 const distroless = "secretx-test/distroless:1"
 
 // putService makes a service of the testbed's images that has a secret as a file, on the node that we
-// speak to or on another one, and waits until it runs. It tells whether there is such a node.
+// speak to or on another one, which gets the helper, and waits until it runs. It tells whether there is
+// such a node.
 func (w *world) putService(t testing.TB, name, image, secretName string, elsewhere bool) bool {
 	t.Helper()
 	info, err := w.swarm.Info(t.Context())
@@ -38,6 +39,12 @@ func (w *world) putService(t testing.TB, name, image, secretName string, elsewhe
 			return false
 		}
 		constraint = "node.id!=" + info.Swarm.NodeID
+		for i := 2; os.Getenv(fmt.Sprintf("SECRETX_TESTBED_NODE%d", i)) != ""; i++ {
+			load := fmt.Sprintf(`docker secretx probe-image | docker -H "$SECRETX_TESTBED_NODE%d" load`, i)
+			if r := run(nil, "sh", "-c", load); r.code != 0 {
+				t.Fatal(load, r)
+			}
+		}
 	}
 	found, err := w.swarm.ImageInspect(t.Context(), image)
 	must(t, err)
@@ -97,12 +104,6 @@ func lookRuns(t *testing.T, w *world, s, variable *search, all *runs) {
 	w.putService(t, name, distroless, name, false)
 	w.putService(t, name+"-mirror", distroless, name+".v", false)
 	if w.putService(t, name+"-elsewhere", distroless, name, true) {
-		for i := 2; os.Getenv(fmt.Sprintf("SECRETX_TESTBED_NODE%d", i)) != ""; i++ {
-			load := fmt.Sprintf(`docker secretx probe-image | docker -H "$SECRETX_TESTBED_NODE%d" load`, i)
-			if r := run(nil, "sh", "-c", load); r.code != 0 {
-				t.Error(load, r)
-			}
-		}
 		services = append(services, "swarm/"+name+"-elsewhere")
 	} else {
 		t.Log("this Swarm has one node: no look by a job (scripts/testbed up --nodes 3)")
@@ -237,14 +238,19 @@ func TestKilledPeeks(t *testing.T) {
 	must(t, w.putPod(space, "shell", nil, volume(name, corev1.Container{Image: busybox, Command: []string{"sleep", "1000"}})))
 	must(t, w.putPod(space, "bare", nil, volume(name, corev1.Container{Image: distroless})))
 	w.running(t, space, "shell", "bare")
+	nodes := w.putService(t, name+"-elsewhere", distroless, name, true)
+	if !nodes {
+		t.Log("this Swarm has one node: no look by a job (scripts/testbed up --nodes 3)")
+	}
 	folder, err := os.MkdirTemp("", "e2e")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	p := get[*proxies](t)(newProxies(t, w.testbed, folder, space))
 
-	const swarmSide, shell, bare = "swarm", "shell", "bare"
+	const swarmSide, elsewhere, shell, bare = "swarm", "elsewhere", "shell", "bare"
 	args := map[string][]string{
 		swarmSide: {"peek-in-container", "-n", space, "swarm/" + name},
+		elsewhere: {"peek-in-container", "-n", space, "swarm/" + name + "-elsewhere"},
 		shell:     {"peek-in-container", "-n", space, "k8s/shell"},
 		bare:      {"peek-in-container", "-n", space, "k8s/bare", "--allow-ephemeral", "--helper-image", busybox},
 	}
@@ -308,12 +314,18 @@ func TestKilledPeeks(t *testing.T) {
 		{"listening to the helper", swarmSide, request("docker POST", "/attach"), nil},
 		{"starting the helper", swarmSide, request("docker POST", "/start"), nil},
 		{"removing the helper", swarmSide, request("docker DELETE", "/containers/"), nil},
+		{"making the job", elsewhere, request("docker POST", "/services/create"), nil},
+		{"reading from the job", elsewhere, request("docker GET", "/logs"), nil},
+		{"removing the job", elsewhere, request("docker DELETE", "/services/"), nil},
 		{"finding the pod", shell, request("kubernetes GET", "/pods/shell"), nil},
 		{"exec", shell, func(r string) bool { return strings.Contains(r, "/exec?") }, nil},
 		{"adding the ephemeral container", bare, request("kubernetes PATCH", "/ephemeralcontainers"), []string{"--helper-image", "secretx-test/another:1"}},
 		{"exec in the ephemeral container", bare, func(r string) bool { return strings.Contains(r, "container=secretx-peek-") }, nil},
 	} {
 		for host := range hosts {
+			if stage.what == elsewhere && !nodes {
+				continue
+			}
 			t.Run(strings.ReplaceAll(stage.name+" "+host, " ", "-"), func(t *testing.T) {
 				p.stallOn(stage.stall)
 				defer p.stallOn(nil)
@@ -324,7 +336,10 @@ func TestKilledPeeks(t *testing.T) {
 			})
 		}
 	}
-	for _, what := range []string{swarmSide, bare} {
+	for _, what := range []string{swarmSide, elsewhere, bare} {
+		if what == elsewhere && !nodes {
+			continue
+		}
 		usual := run(nil, "kubectl", append([]string{"secretx"}, args[what]...)...).took
 		for round := range 10 {
 			host := []string{"kubectl", "docker"}[round%2]

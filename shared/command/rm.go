@@ -152,7 +152,7 @@ func doom(found [2]scene, kinds []secret.Kind, names []string, mirrors bool) ([]
 			return nil, fmt.Errorf("no secret %q at %s: nothing was removed", name, places(found, kinds))
 		}
 	}
-	all := append(copies, originals...)
+	all := slices.Concat(copies, originals)
 	seen := map[string]bool{}
 	return slices.DeleteFunc(all, func(o doomed) bool {
 		defer func() { seen[o.UID] = true }()

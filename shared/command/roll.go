@@ -56,17 +56,18 @@ type course struct {
 }
 
 // courseTo is the course to new versions, or to new values under the old names.
-func (r *roller) courseTo(ctx context.Context, replace map[string]secret.Ref, changed map[string]bool, now ...secret.Secret) (course, error) {
+func (r *roller) courseTo(ctx context.Context, change rollout.Change, now ...secret.Secret) (course, error) {
 	workloads, err := r.Workloads(ctx)
 	if err != nil {
 		return course{}, err
 	}
 	c := course{now: now}
-	c.steps, c.fixed = rollout.Steps(workloads, replace, changed)
+	c.steps, c.fixed = rollout.Steps(workloads, change)
 	for _, w := range workloads {
-		if w.Fixed == "" && slices.ContainsFunc(w.Refs, func(ref rollout.Ref) bool {
-			_, moves := replace[cmp.Or(ref.UID, ref.Name)]
-			return moves || changed[ref.Name]
+		if w.Fixed == "" && !w.Scheduled && slices.ContainsFunc(w.Refs, func(ref rollout.Ref) bool {
+			_, moves := change.Newest[cmp.Or(ref.UID, ref.Name)]
+			_, came := change.Before[cmp.Or(ref.UID, ref.Name)]
+			return moves || came || change.Written[ref.Name]
 		}) {
 			c.prove = append(c.prove, w)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/secretx/secretx/shared/owner"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
+	"github.com/secretx/secretx/shared/rollout"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -335,24 +336,33 @@ func (r *rotation) same(ctx context.Context, target secret.Secret, values []keye
 	return true, nil
 }
 
-// others maps all versions but one to it.
-func others(versions []secret.Secret, to secret.Secret, kind secret.Kind) map[string]secret.Ref {
-	replace := map[string]secret.Ref{}
+// changeTo brings all versions but one to it, and from there back to what was the newest before.
+func changeTo(to secret.Secret, versions []secret.Secret, kind secret.Kind) rollout.Change {
+	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}}
+	ref := func(s secret.Secret) (key string, r secret.Ref) {
+		if kind == secret.Swarm {
+			return s.UID, secret.Ref{Name: s.Name, UID: s.UID}
+		}
+		return s.Name, secret.Ref{Name: s.Name}
+	}
+	key, target := ref(to)
+	var before []secret.Secret
 	for _, v := range versions {
-		switch {
-		case v.UID == to.UID:
-		case kind == secret.Swarm:
-			replace[v.UID] = to.Ref("")
-		default:
-			replace[v.Name] = secret.Ref{Name: to.Name}
+		if v.UID != to.UID {
+			old, _ := ref(v)
+			change.Newest[old] = target
+			before = append(before, v)
 		}
 	}
-	return replace
+	if len(before) > 0 {
+		_, change.Before[key] = ref(newestOf(before))
+	}
+	return change
 }
 
 // toVersion moves all to a version, and notes on it how that ended.
 func (r *rotation) toVersion(ctx context.Context, versions []secret.Secret, target secret.Secret) error {
-	c, err := r.courseTo(ctx, others(versions, target, r.place.Kind), nil, target)
+	c, err := r.courseTo(ctx, changeTo(target, versions, r.place.Kind), target)
 	if err == nil {
 		err = r.roll(ctx, &r.d, c)
 	} else {
@@ -381,12 +391,12 @@ func (r *rotation) toVersion(ctx context.Context, versions []secret.Secret, targ
 }
 
 // undoVersion moves all back to the old version.
-func (r *rotation) undoVersion(ctx context.Context, versions []secret.Secret, old, target secret.Secret) error {
+func (r *rotation) undoVersion(ctx context.Context, _ []secret.Secret, old, target secret.Secret) error {
 	if old.UID == target.UID {
 		return fmt.Errorf("there is no older version of %q to go back to", target.LogicalName())
 	}
 	r.d.Secrets[0].Old, r.d.Secrets[0].New = target.Name, old.Name
-	c, err := r.courseTo(ctx, others([]secret.Secret{target}, old, r.place.Kind), nil, old)
+	c, err := r.courseTo(ctx, changeTo(old, []secret.Secret{target}, r.place.Kind), old)
 	if err != nil {
 		return err
 	}

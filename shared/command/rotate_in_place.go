@@ -7,6 +7,7 @@ import (
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/report"
+	"github.com/secretx/secretx/shared/rollout"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -128,7 +129,7 @@ func (r *rotation) drop(ctx context.Context, backup secret.Secret) error {
 // restart has those make their containers anew that don't follow by themselves, and only those that don't
 // have the value yet.
 func (r *rotation) restart(ctx context.Context, now, backup secret.Secret) error {
-	c, err := r.courseTo(ctx, nil, map[string]bool{now.Name: true}, now)
+	c, err := r.courseTo(ctx, rollout.Change{Written: map[string]bool{now.Name: true}}, now)
 	if err == nil && len(c.steps) > 0 {
 		c, err = r.stale(ctx, c)
 	}
@@ -173,7 +174,7 @@ func (r *rotation) undoInPlace(ctx context.Context, now, backup secret.Secret) e
 	}
 	old := now
 	old.Keys = backup.Keys
-	c, err := r.courseTo(ctx, nil, map[string]bool{now.Name: true}, old)
+	c, err := r.courseTo(ctx, rollout.Change{Written: map[string]bool{now.Name: true}}, old)
 	if err == nil && len(c.steps) > 0 {
 		c, err = r.stale(ctx, c)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
+	"github.com/secretx/secretx/shared/rollout"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -28,7 +29,8 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 		return nil, err
 	}
 	families := scene{place: todo.To, secrets: all}.families()
-	replace, changed, names := map[string]secret.Ref{}, map[string]bool{}, map[string]bool{}
+	names := map[string]bool{}
+	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Written: map[string]bool{}}
 	var now []secret.Secret
 	for _, item := range todo.Items {
 		versions := families[item.Desired.LogicalName()]
@@ -42,12 +44,14 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 		names[newest.LogicalName()] = true
 		now = append(now, newest)
 		if todo.To.Kind == secret.Swarm {
-			maps.Copy(replace, others(versions, newest, secret.Swarm))
+			one := changeTo(newest, versions, secret.Swarm)
+			maps.Copy(change.Newest, one.Newest)
+			maps.Copy(change.Before, one.Before)
 			continue
 		}
-		changed[newest.Name] = true
+		change.Written[newest.Name] = true
 	}
-	c, err := r.courseTo(ctx, replace, changed, now...)
+	c, err := r.courseTo(ctx, change, now...)
 	if err != nil {
 		return nil, err
 	}

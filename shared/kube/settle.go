@@ -3,9 +3,14 @@ package kube
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/rollout"
@@ -37,7 +42,7 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 	if err != nil {
 		return &endpoint.Error{Op: op, Object: w.ID, Place: c.place, Reason: endpoint.ErrInvalid, Cause: err}
 	}
-	s := settling{step: moved.Step, written: written}
+	s := settling{step: moved.Step, written: written, nothing: moved.Nothing, first: map[string]time.Time{}}
 	defer e.watch.join(what)()
 	seen, said := time.Now(), ""
 	answered := seen
@@ -62,7 +67,7 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 		if o == nil {
 			return c.gone(op, w)
 		}
-		progress, done, err := s.judge(o)
+		progress, done, err := s.judge(o, answered)
 		if failure := (*endpoint.Error)(nil); errors.As(err, &failure) {
 			failure.Op, failure.Object, failure.Place = op, w.ID, c.place
 		}
@@ -73,11 +78,35 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 			say(w.ID + ": " + progress)
 		}
 		said = progress
+		if pod := s.inTheWay(o, answered); pod != nil {
+			if err := c.clear(ctx, w, pod, say); err != nil {
+				return err
+			}
+		}
 		seen = v.began
 		if pause(ctx, max(interval, 2*v.took)) != nil {
 			return c.unsettled(ctx, op, w, said)
 		}
 	}
+}
+
+// clear deletes a broken pod that its own StatefulSet waits for.
+func (c *connection) clear(ctx context.Context, w rollout.Workload, pod *corev1.Pod, say func(string)) error {
+	uid := pod.UID
+	var deleted corev1.Pod
+	_, err := c.send(ctx, func() *rest.Request {
+		return c.request(http.MethodDelete, podKind).Name(pod.Name).Body(&metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	}, &deleted)
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err): // another one has its name by now
+		return nil
+	case err != nil:
+		return c.fail(ctx, "delete the broken pod", pod.Name, err)
+	}
+	if say != nil {
+		say(w.ID + ": pod " + pod.Name + " is broken and of an earlier template, and would be waited for: it was deleted")
+	}
+	return nil
 }
 
 // unsettled is the error of a workload that nobody waits for any more.

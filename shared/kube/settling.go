@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/rollout"
 )
@@ -13,21 +15,45 @@ import (
 type settling struct {
 	step    rollout.Step
 	written token
+	nothing bool // was written
+	// complete is since when all that was written has arrived; zero while it has not.
+	complete time.Time
+	first    map[string]time.Time // when what it says was seen first
+}
+
+// blocked is how long a broken pod may be in the way of its StatefulSet: it may just be on its way.
+const blocked = 3 * time.Second
+
+// lasts tells for how long something has been so.
+func (s *settling) lasts(what string, now time.Time) time.Duration {
+	if _, is := s.first[what]; !is {
+		s.first[what] = now
+	}
+	return now.Sub(s.first[what])
 }
 
 // judge tells whether a workload has settled; by its error, that it won't. Somebody else may have changed
 // it since: then it has to settle with that, as long as what was written is still there.
-func (s *settling) judge(o *standing) (progress string, done bool, err error) {
+func (s *settling) judge(o *standing, now time.Time) (progress string, done bool, err error) {
 	if err := s.takenBack(o); err != nil {
 		return "", false, err
 	}
 	if o.observed < max(o.generation, s.written.generation) {
 		return "waiting for its spec update to be observed", false, nil
 	}
-	if o.progress == "" {
-		return "", true, nil
-	}
 	why, hopeless := fault(o.pods)
+	if o.progress != "" {
+		s.complete = time.Time{}
+	} else if s.complete.IsZero() {
+		s.complete = now
+	}
+	switch {
+	case o.progress != "":
+	case s.nothing, !hopeless && now.Sub(s.complete) >= o.probation:
+		return "", true, nil
+	case !hopeless:
+		return "all of its pods have it, and are watched for " + o.probation.String(), false, nil
+	}
 	switch {
 	case hopeless:
 		return "", false, s.stuck(why)
@@ -40,6 +66,21 @@ func (s *settling) judge(o *standing) (progress string, done bool, err error) {
 		why = "it waits for " + broken
 	}
 	return o.progress + because(why), false, nil
+}
+
+// inTheWay is a pod that a StatefulSet waits for until the end of time: one that is broken, of a template that
+// it has no more. As it makes one pod at a time, it waits for that pod to get ready before it makes it anew of
+// the template that would mend it. The manual of Kubernetes says to delete it by hand.
+func (s *settling) inTheWay(o *standing, now time.Time) *corev1.Pod {
+	if o.observed < max(o.generation, s.written.generation) || o.held != "" {
+		return nil
+	}
+	for _, pod := range o.stuck {
+		if _, broken := fault([]*corev1.Pod{pod}); broken && s.lasts(string(pod.UID), now) >= blocked {
+			return pod
+		}
+	}
+	return nil
 }
 
 // takenBack tells whether what was written is no longer there.

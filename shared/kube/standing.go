@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,8 +20,22 @@ type standing struct {
 	held                 string        // why its pods aren't all made anew
 	progress             string        // what it still waits for; empty when all is done
 	failed               string        // what its controller has given it up for
+	probation            time.Duration // how long it is to be watched when all is done
 	pods                 []*corev1.Pod // those that have the template as it is now
 	stuck                []*corev1.Pod // those that the controller waits for in vain
+}
+
+// onProbation is how long pods are watched that count as ready as soon as they run: one that ends at once on
+// its new value was ready, too. A Swarm watches its tasks as long.
+const onProbation = 5 * time.Second
+
+// probation is nothing for those that say themselves when they are ready, or say how long that takes.
+func probation(template *corev1.PodTemplateSpec, minReadySeconds, pods int32) time.Duration {
+	silent := slices.ContainsFunc(template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe == nil })
+	if pods == 0 || minReadySeconds > 0 || !silent {
+		return 0
+	}
+	return onProbation
 }
 
 // object is a workload in the view; nil when it isn't there.
@@ -54,6 +69,7 @@ func (v *view) deployment(o *appsv1.Deployment) *standing {
 	case now.AvailableReplicas < now.UpdatedReplicas:
 		s.progress = fmt.Sprintf("%d of %d updated replicas are available", now.AvailableReplicas, now.UpdatedReplicas)
 	}
+	s.probation = probation(s.template, o.Spec.MinReadySeconds, wanted)
 	for _, condition := range now.Conditions {
 		switch {
 		case condition.Type == appsv1.DeploymentProgressing && condition.Reason == "ProgressDeadlineExceeded":
@@ -79,6 +95,7 @@ func (v *view) statefulSet(o *appsv1.StatefulSet) *standing {
 	case now.AvailableReplicas < wanted:
 		s.progress = fmt.Sprintf("%d of %d pods are available", now.AvailableReplicas, wanted)
 	}
+	s.probation = probation(s.template, o.Spec.MinReadySeconds, wanted)
 	ordered := o.Spec.PodManagementPolicy != appsv1.ParallelPodManagement
 	for _, pod := range v.pods[o.UID] {
 		switch {
@@ -100,6 +117,7 @@ func (v *view) daemonSet(o *appsv1.DaemonSet) *standing {
 	case now.NumberAvailable < wanted:
 		s.progress = fmt.Sprintf("%d of %d updated pods are available", now.NumberAvailable, wanted)
 	}
+	s.probation = probation(s.template, o.Spec.MinReadySeconds, wanted)
 	generation := o.Annotations[appsv1.DeprecatedTemplateGeneration]
 	for _, pod := range v.pods[o.UID] {
 		if generation != "" && pod.Labels["pod-template-generation"] == generation {
@@ -134,17 +152,22 @@ const crashes = 2
 
 func podFault(pod *corev1.Pod) (text string, hopeless bool) {
 	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		state := status.State.Waiting
+		state, last := status.State.Waiting, status.LastTerminationState.Terminated
 		if state == nil {
+			if status.RestartCount >= crashes && !status.Ready && last != nil && last.ExitCode != 0 {
+				return fmt.Sprintf("container %s: it was started again %d times; the last time it ended: %s", status.Name, status.RestartCount, endOf(last)), true
+			}
 			continue
 		}
 		switch state.Reason {
 		case "", "ContainerCreating", "PodInitializing":
 			continue
-		case "CrashLoopBackOff":
-			hopeless = status.RestartCount >= crashes
-		case "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError":
+		case "CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError":
 			hopeless = true
+		case "CreateContainerError", "RunContainerError":
+			// What the runtime says quotes the command, in which a variable may stand.
+			hopeless, state = true, &corev1.ContainerStateWaiting{Reason: state.Reason}
+			status.State.Waiting = state
 		}
 		why := oneLine(waiting(pod, &status))
 		if hopeless || text == "" {

@@ -1,7 +1,8 @@
 // Package rollout brings a new value to those who use it: it moves workloads from one version of a
 // secret to another, each once however many of its secrets have moved on, waits until they have
 // settled under their own update policy, has it proven, and takes all of them back when anything
-// fails. It knows no API: swarm and kube move workloads. It imports secret and the standard library.
+// fails. It knows no API: swarm and kube move workloads. It imports secret,
+// endpoint and the standard library.
 package rollout
 
 import (
@@ -25,6 +26,9 @@ type Workload struct {
 	// Fixed says why it can't be moved, and what to do instead: a bare pod, a job that runs. Empty when it
 	// can be.
 	Fixed string
+	// Scheduled tells that its containers get what it is moved to when they are made next, and not before: a
+	// CronJob.
+	Scheduled bool
 }
 
 // Ref is one secret that a workload refers to.
@@ -43,20 +47,14 @@ type Step struct {
 	// Swarm, by the name in Kubernetes. All else about a reference stays: target, owner, mode, key,
 	// items.
 	Replace map[string]secret.Ref
+	// Return is what undoes Replace: which secrets its references shall name again, found likewise.
+	Return map[string]secret.Ref
 	// Restart has its containers made anew though nothing in its spec changes (Kubernetes).
 	Restart bool
 }
 
-// Back is the step that undoes another one. What named several versions names the last of them again.
-func (s Step) Back() Step {
-	back := Step{Workload: s.Workload, Replace: map[string]secret.Ref{}, Restart: s.Restart}
-	for _, ref := range s.Workload.Refs {
-		if now, replaced := s.Replace[ref.key()]; replaced {
-			back.Replace[Ref{Name: now.Name, UID: now.UID}.key()] = secret.Ref{Name: ref.Name, UID: ref.UID, Key: now.Key}
-		}
-	}
-	return back
-}
+// Back is the step that undoes another one.
+func (s Step) Back() Step { return Step{Workload: s.Workload, Replace: s.Return, Restart: s.Restart} }
 
 // key is what a reference is found by: the ID in a Swarm, the name in Kubernetes.
 func (r Ref) key() string {
@@ -66,20 +64,36 @@ func (r Ref) key() string {
 	return r.Name
 }
 
-// Steps are what brings workloads to new versions, one for each that is concerned: newest has the
-// version that shall stand in the place of others, by their ID or name; changed the names of Secrets
-// that have a new value under their old name. Workloads that can't be moved are given apart.
-func Steps(workloads []Workload, newest map[string]secret.Ref, changed map[string]bool) (steps []Step, fixed []Workload) {
+// Change is what Steps is told.
+type Change struct {
+	// Newest has the version that shall stand in the place of others, by their ID or name.
+	Newest map[string]secret.Ref
+	// Before has what to go back to from a newest version, by its ID or name, where a workload has come to
+	// it already: a run that was cut off brought it there, and nobody knows how that ended.
+	Before map[string]secret.Ref
+	// Written has the names of Secrets that have a new value under their old name.
+	Written map[string]bool
+}
+
+// Steps are what brings workloads to new versions or values, one for each that is concerned. Those that
+// can't be moved are given apart. What named several versions goes back to the last of them.
+func Steps(workloads []Workload, change Change) (steps []Step, fixed []Workload) {
 	for _, w := range workloads {
-		step := Step{Workload: w, Replace: map[string]secret.Ref{}}
+		step := Step{Workload: w, Replace: map[string]secret.Ref{}, Return: map[string]secret.Ref{}}
+		concerned := false
 		for _, ref := range w.Refs {
-			if to, moved := newest[ref.key()]; moved {
-				step.Replace[ref.key()] = to
+			if before, there := change.Before[ref.key()]; there {
+				concerned = true
+				step.Return[ref.key()] = before
 			}
-			step.Restart = step.Restart || changed[ref.Name] && !ref.Live
+			if to, moved := change.Newest[ref.key()]; moved {
+				step.Replace[ref.key()] = to
+				step.Return[Ref{Name: to.Name, UID: to.UID}.key()] = secret.Ref{Name: ref.Name, UID: ref.UID}
+			}
+			step.Restart = step.Restart || change.Written[ref.Name] && !ref.Live
 		}
 		switch {
-		case len(step.Replace) == 0 && !step.Restart:
+		case len(step.Replace) == 0 && !step.Restart && !concerned:
 		case w.Fixed != "":
 			fixed = append(fixed, w)
 		default:
@@ -92,7 +106,8 @@ func Steps(workloads []Workload, newest map[string]secret.Ref, changed map[strin
 // Moved is a workload after the write of a step.
 type Moved struct {
 	Step Step
-	// Nothing tells that there was nothing to write: it was so already.
+	// Nothing tells that there was nothing to write: it was so already. Beside an error it tells that nothing
+	// was written.
 	Nothing bool
 	// Token is what the endpoint knows the write by.
 	Token string

@@ -172,7 +172,7 @@ func TestMoves(t *testing.T) {
 		}},
 		"no policy":   {2, func(s *swarm.ServiceSpec) { s.Mode = replicas(2); s.UpdateConfig = nil }},
 		"none to run": {0, func(s *swarm.ServiceSpec) { s.Mode = replicas(0) }},
-		"global":      {1, func(s *swarm.ServiceSpec) { s.Mode = swarm.ServiceMode{Global: &swarm.GlobalService{}} }},
+		"global":      {0, func(s *swarm.ServiceSpec) { s.Mode = swarm.ServiceMode{Global: &swarm.GlobalService{}} }},
 		"healthy": {2, func(s *swarm.ServiceSpec) {
 			s.Mode = replicas(2)
 			s.TaskTemplate.ContainerSpec.Healthcheck = health("true")
@@ -183,6 +183,13 @@ func TestMoves(t *testing.T) {
 			tr := perform(t, e, c.change)
 			forth := tr.forth(t)
 			moved := tr.move(t, forth)
+			if name == "global" {
+				nodes, err := listNodes(t.Context(), tr.g)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.tasks = len(nodes)
+			}
 			if err := tr.settle(t, moved); err != nil || moved.Nothing {
 				t.Error(moved.Nothing, err)
 			}
