@@ -118,7 +118,8 @@ type Mover interface {
 	// Workloads gives all that refer to secrets, in a few calls for all of them.
 	Workloads(ctx context.Context) ([]Workload, error)
 	// Move carries a step out. What somebody else changes at the same moment is kept: the workload is read
-	// again and the step is done to what it is by then. Done twice it is as done once.
+	// again and the step is done to what it is by then. Done twice it is as done once. A workload that was
+	// removed is ErrNotFound.
 	Move(ctx context.Context, step Step) (Moved, error)
 	// Settle waits until what Move wrote has arrived in all its containers, by the workload's own update
 	// policy. It fails with a *Stuck when that won't happen.

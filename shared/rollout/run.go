@@ -188,7 +188,7 @@ func back(ctx context.Context, m Mover, steps []Step, written []bool, options Op
 			switch {
 			case errors.As(err, &stuck):
 				outcomes[i].Result, outcomes[i].Err = Unwell, err
-			case errors.Is(err, endpoint.ErrMoved):
+			case errors.Is(err, endpoint.ErrNotFound):
 				outcomes[i].Result, outcomes[i].Err = Gone, err
 			case err != nil:
 				outcomes[i].Result = Stranded
@@ -209,7 +209,7 @@ const attempts = 5
 
 func moveBack(ctx context.Context, m Mover, step Step) (moved Moved, err error) {
 	for try := range attempts {
-		if moved, err = m.Move(ctx, step.Back()); err == nil || errors.Is(err, endpoint.ErrMoved) {
+		if moved, err = m.Move(ctx, step.Back()); err == nil || errors.Is(err, endpoint.ErrNotFound) {
 			return moved, err
 		}
 		select {
