@@ -311,6 +311,7 @@ func TestNothingLeaks(t *testing.T) {
 	r := &runs{t: t, env: env, searches: []*search{s, variable}}
 	leakRuns(t, w, s, r)
 	lookRuns(t, w, s, variable, r)
+	rotateRuns(t, w, s, r)
 	time.Sleep(500 * time.Millisecond) // for logs
 	s.metadata(t, w)
 	variable.metadata(t, w)
