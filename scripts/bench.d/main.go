@@ -55,6 +55,7 @@ var measurements = []measurement{
 	{"diff", "10,000 pairs that are in sync", diff},
 	{"peek", "a look into 100 tasks of a service", peek},
 	{"consumers", "who uses secrets, among 5,000 pods and 500 services", consumers},
+	{"rotate", "a new value for 20 services, and 20 new values for one", rotate},
 	{"start", "the start of the Docker plugin", start},
 }
 
