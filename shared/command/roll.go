@@ -64,7 +64,7 @@ func (r *roller) courseTo(ctx context.Context, change rollout.Change, now ...sec
 	c := course{now: now}
 	c.steps, c.fixed = rollout.Steps(workloads, change)
 	for _, w := range workloads {
-		if w.Fixed == "" && slices.ContainsFunc(w.Refs, func(ref rollout.Ref) bool {
+		if w.Fixed == "" && !w.Scheduled && slices.ContainsFunc(w.Refs, func(ref rollout.Ref) bool {
 			_, moves := change.Newest[cmp.Or(ref.UID, ref.Name)]
 			_, came := change.Before[cmp.Or(ref.UID, ref.Name)]
 			return moves || came || change.Written[ref.Name]

@@ -26,7 +26,11 @@
 //
 //	pods, podtemplates, replicationcontrollers, serviceaccounts, deployments.apps, replicasets.apps,
 //	statefulsets.apps, daemonsets.apps, jobs.batch, cronjobs.batch, ingresses.networking.k8s.io
-//	                         list   Consumers; what may not be listed is in Graph.Blind
+//	                         list   Consumers; what may not be listed is in Graph.Blind; Workloads, but for
+//	                                podtemplates: what may not be listed is an error
+//	the workload's kind      get, patch   Move, as deployments.apps
+//	the workload's kind, pods, for a Deployment replicasets.apps
+//	                         list   Settle
 //
 // Two things are better with more, and go without: with get on replicasets.apps and jobs.batch (list
 // for many of them), Containers calls a pod's owner "deployment/web" and not after its ReplicaSet; with

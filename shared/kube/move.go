@@ -118,7 +118,7 @@ func (c *connection) failMove(ctx context.Context, op string, w rollout.Workload
 // gone is the error of a workload that was removed, or removed and made anew.
 func (c *connection) gone(op string, w rollout.Workload) error {
 	return &endpoint.Error{
-		Op: op, Object: w.ID, Place: c.place, Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"),
+		Op: op, Object: w.ID, Place: c.place, Reason: endpoint.ErrNotFound, Cause: errors.New("it was removed"),
 		Hint: "If it was made anew, try again.",
 	}
 }

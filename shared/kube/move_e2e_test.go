@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/kube"
 	"github.com/secretx/secretx/shared/rollout"
 	"github.com/secretx/secretx/shared/secret"
@@ -146,5 +148,148 @@ func TestPausedDeployment(t *testing.T) {
 	}
 	if w := workload(t, e, "deployment/web"); !strings.Contains(w.Fixed, "paused") {
 		t.Errorf("%+v", w)
+	}
+}
+
+// idle is a Deployment without pods, whose lists can be written to as fast as the API server goes.
+const idle = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: idle}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: idle}}
+  template:
+    metadata: {labels: {app: idle}}
+    spec:
+      containers:
+      - name: a
+        image: x
+        env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: value}}}]
+        envFrom: [{prefix: X_, secretRef: {name: s}}, {secretRef: {name: other}}]
+      volumes:
+      - {name: v, projected: {sources: [{secret: {name: s}}, {secret: {name: other}}]}}
+`
+
+// What somebody else writes at the same moment is kept, and what we write, too. The writer puts
+// another Secret in front, so that the places of references change under our hands.
+func TestMoveBesideAnotherWriter(t *testing.T) {
+	c := newCluster(t)
+	e := c.open()
+	c.manifest(idle)
+	step := replace(workload(t, e, "deployment/idle"), "s", "s.v2")
+	path := "/apis/apps/v1/namespaces/" + c.namespace + "/deployments/idle"
+	const writes = 60
+	done := make(chan error, 1)
+	go func() {
+		for i := range writes {
+			at := "/spec/template/spec/containers/0/"
+			status, answer := c.do(http.MethodPatch, path+"?fieldManager=another", "application/json-patch+json", []object{
+				{"op": "add", "path": at + "env/-", "value": object{"name": fmt.Sprintf("N%d", i), "value": "x"}},
+				{"op": "add", "path": at + "envFrom/0", "value": object{"secretRef": object{"name": fmt.Sprintf("n%d", i)}}},
+			})
+			if status >= 300 {
+				done <- fmt.Errorf("%d %v", status, answer)
+				return
+			}
+		}
+		done <- nil
+	}()
+	moves, there := 0, true
+	for running := true; running || !there; moves++ {
+		select {
+		case err := <-done:
+			running = false
+			if err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+		now := step
+		if !there {
+			now = step.Back()
+		}
+		now.Restart = true
+		moved, err := e.Move(t.Context(), now)
+		if err != nil || moved.Nothing {
+			t.Fatal(moved, err)
+		}
+		there = !there
+	}
+	spec := c.must(http.MethodGet, path, nil)["spec"].(object)["template"].(object)["spec"].(object)
+	text, _ := json.Marshal(spec)
+	container := spec["containers"].([]any)[0].(object)
+	env, from := container["env"].([]any), container["envFrom"].([]any)
+	wrong := strings.Count(string(text), `"s"`) + strings.Count(string(text), `"s.v2"`)
+	if len(env) != writes+1 || len(from) != writes+2 || wrong != 3 {
+		t.Errorf("%d variables, %d sources, %d references after %d moves\n%s", len(env), len(from), wrong, moves, text)
+	}
+	t.Logf("%d moves beside %d writes", moves, writes)
+}
+
+// The same with kubectl, whose patch is a strategic merge.
+func TestMoveBesideKubectlSetEnv(t *testing.T) {
+	c := newCluster(t)
+	e := c.open()
+	c.manifest(idle)
+	step := replace(workload(t, e, "deployment/idle"), "s", "s.v2")
+	for i := range 5 {
+		set := make(chan struct{})
+		go func() {
+			defer close(set)
+			c.kubectl("", "set", "env", "deploy/idle", fmt.Sprintf("N%d=x", i))
+		}()
+		for running := true; running; {
+			if _, err := e.Move(t.Context(), step); err != nil {
+				t.Fatal(err)
+			}
+			step = step.Back()
+			select {
+			case <-set:
+				running = false
+			default:
+			}
+		}
+	}
+	env := c.kubectl("", "set", "env", "deploy/idle", "--list")
+	for i := range 5 {
+		if !strings.Contains(env, fmt.Sprintf("N%d=x", i)) {
+			t.Errorf("N%d is lost:\n%s", i, env)
+		}
+	}
+}
+
+// A workload that was made anew under its name is another one.
+func TestMoveOfAnotherOneByItsName(t *testing.T) {
+	c := newCluster(t)
+	e := c.open()
+	c.manifest(idle)
+	step := replace(workload(t, e, "deployment/idle"), "s", "s.v2")
+	moved := rollout.Moved{Step: step, Token: "1"}
+	for range 2 {
+		c.kubectl("", "delete", "deploy/idle")
+		var errs [2]error
+		_, errs[0] = e.Move(t.Context(), step)
+		errs[1] = e.Settle(t.Context(), moved, nil)
+		for _, err := range errs {
+			if !errors.Is(err, endpoint.ErrMoved) || !strings.Contains(err.Error(), `deployment/idle`) || !strings.Contains(err.Error(), "it was removed") {
+				t.Error(err)
+			}
+		}
+		c.manifest(idle)
+	}
+	if text := c.kubectl("", "get", "deploy/idle", "-o", "jsonpath={.spec.template.spec}"); strings.Contains(text, "s.v2") {
+		t.Error(text)
+	}
+}
+
+// A template that the API server doesn't take is one clear error, and not tried again and again.
+func TestMoveThatIsNotAccepted(t *testing.T) {
+	c := newCluster(t)
+	e := c.open()
+	c.manifest(idle)
+	moved, err := e.Move(t.Context(), replace(workload(t, e, "deployment/idle"), "s", "Not A Name"))
+	if !errors.Is(err, endpoint.ErrInvalid) || !moved.Nothing || !strings.Contains(err.Error(), "Not A Name") {
+		t.Error(moved, err)
 	}
 }

@@ -62,7 +62,8 @@ func (e *Endpoint) Create(ctx context.Context, s secret.Secret) (secret.Secret, 
 // Update implements endpoint.Writer. It takes fields from other field managers by force: that the
 // object is our mirror, and which of its keys somebody else changed, was the plan's to find out and
 // to report, and the version that it looked at is the one that is changed here. Labels and
-// annotations that it has no opinion on stay as they are.
+// annotations that it has no opinion on stay as they are. Of a Secret that isn't a mirror, nor a version,
+// only what differs is changed, and the rest stays its owner's.
 //
 // Keys that another manager added are not removed by apply. They are taken out by a second request,
 // which is made only then; should that one fail, the object has all of s and some keys too many,
@@ -79,6 +80,9 @@ func (e *Endpoint) Update(ctx context.Context, old, s secret.Secret) (secret.Sec
 	moved := &endpoint.Error{Op: op, Object: s.Name, Place: e.name, Reason: endpoint.ErrMoved}
 	if old.UID == "" || old.Version == "" {
 		return secret.Secret{}, moved
+	}
+	if foreign(old, s) {
+		return c.amend(ctx, op, old, s)
 	}
 	// The UID is there for an object that is gone: without it apply would make another.
 	updated, a, err := c.apply(ctx, s, old.UID, old.Version, true)

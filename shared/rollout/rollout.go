@@ -1,7 +1,8 @@
 // Package rollout brings a new value to those who use it: it moves workloads from one version of a
 // secret to another, each once however many of its secrets have moved on, waits until they have
 // settled under their own update policy, has it proven, and takes all of them back when anything
-// fails. It knows no API: swarm and kube move workloads. It imports secret and the standard library.
+// fails. It knows no API: swarm and kube move workloads. It imports secret,
+// endpoint and the standard library.
 package rollout
 
 import (
@@ -25,6 +26,9 @@ type Workload struct {
 	// Fixed says why it can't be moved, and what to do instead: a bare pod, a job that runs. Empty when it
 	// can be.
 	Fixed string
+	// Scheduled tells that its containers get what it is moved to when they are made next, and not before: a
+	// CronJob.
+	Scheduled bool
 }
 
 // Ref is one secret that a workload refers to.
@@ -102,7 +106,8 @@ func Steps(workloads []Workload, change Change) (steps []Step, fixed []Workload)
 // Moved is a workload after the write of a step.
 type Moved struct {
 	Step Step
-	// Nothing tells that there was nothing to write: it was so already.
+	// Nothing tells that there was nothing to write: it was so already. Beside an error it tells that nothing
+	// was written.
 	Nothing bool
 	// Token is what the endpoint knows the write by.
 	Token string
@@ -113,7 +118,8 @@ type Mover interface {
 	// Workloads gives all that refer to secrets, in a few calls for all of them.
 	Workloads(ctx context.Context) ([]Workload, error)
 	// Move carries a step out. What somebody else changes at the same moment is kept: the workload is read
-	// again and the step is done to what it is by then. Done twice it is as done once.
+	// again and the step is done to what it is by then. Done twice it is as done once. A workload that was
+	// removed is ErrNotFound.
 	Move(ctx context.Context, step Step) (Moved, error)
 	// Settle waits until what Move wrote has arrived in all its containers, by the workload's own update
 	// policy. It fails with a *Stuck when that won't happen.

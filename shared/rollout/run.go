@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/secretx/secretx/shared/endpoint"
 )
 
 // Result is what became of one workload.
@@ -17,6 +19,8 @@ const (
 	Unchanged Result = "unchanged" // there was nothing to do to it
 	Returned  Result = "returned"  // it is back where it was
 	Returning Result = "returning" // it was taken back, and nobody waited for it to settle
+	Unwell    Result = "unwell"    // it is back where it was, and doesn't settle there
+	Gone      Result = "gone"      // it was removed in the meantime
 	Stranded  Result = "stranded"  // it could not be taken back
 	Left      Result = "left"      // it failed, and stays as it is
 )
@@ -61,9 +65,10 @@ func Run(ctx context.Context, m Mover, steps []Step, options Options) ([]Outcome
 	moved := make([]Moved, len(steps))
 	written := make([]bool, len(steps)) // or maybe written
 	err := each(moving, len(steps), options.Concurrency, func(ctx context.Context, i int) error {
-		written[i] = true
 		var err error
-		if moved[i], err = m.Move(ctx, steps[i]); err != nil {
+		moved[i], err = m.Move(ctx, steps[i])
+		written[i] = err == nil || !moved[i].Nothing
+		if err != nil {
 			return err
 		}
 		if !moved[i].Nothing {
@@ -179,7 +184,12 @@ func back(ctx context.Context, m Mover, steps []Step, written []bool, options Op
 			if err == nil && !hurry {
 				err = m.Settle(ctx, moved, options.Say)
 			}
+			var stuck *Stuck
 			switch {
+			case errors.As(err, &stuck):
+				outcomes[i].Result, outcomes[i].Err = Unwell, err
+			case errors.Is(err, endpoint.ErrNotFound):
+				outcomes[i].Result, outcomes[i].Err = Gone, err
 			case err != nil:
 				outcomes[i].Result = Stranded
 				failures[i] = fmt.Errorf("%s could not be taken back: %w", step.Workload.ID, err)
@@ -199,8 +209,8 @@ const attempts = 5
 
 func moveBack(ctx context.Context, m Mover, step Step) (moved Moved, err error) {
 	for try := range attempts {
-		if moved, err = m.Move(ctx, step.Back()); err == nil {
-			return moved, nil
+		if moved, err = m.Move(ctx, step.Back()); err == nil || errors.Is(err, endpoint.ErrNotFound) {
+			return moved, err
 		}
 		select {
 		case <-ctx.Done():

@@ -96,7 +96,7 @@ func (e *Endpoint) service(ctx context.Context, g *engine, op string, w rollout.
 
 // gone is what became of a service that was removed, or removed and made anew.
 func gone() *endpoint.Error {
-	return &endpoint.Error{Reason: endpoint.ErrMoved, Cause: errors.New("it was removed"), Hint: "If it was made anew, try again."}
+	return &endpoint.Error{Reason: endpoint.ErrNotFound, Cause: errors.New("it was removed"), Hint: "If it was made anew, try again."}
 }
 
 // refused is the error of an update that the Swarm doesn't take.

@@ -134,10 +134,10 @@ func TestMoveFails(t *testing.T) {
 	}{
 		"gone": {func(f *fake) {
 			f.serviceInspect = func(context.Context, string) (swarm.Service, error) { return swarm.Service{}, notFound }
-		}, endpoint.ErrMoved, "it was removed"},
+		}, endpoint.ErrNotFound, "it was removed"},
 		"another one": {func(f *fake) {
 			f.serviceInspect = func(context.Context, string) (swarm.Service, error) { return swarm.Service{ID: "another"}, nil }
-		}, endpoint.ErrMoved, "it was removed"},
+		}, endpoint.ErrNotFound, "it was removed"},
 		"no such secret": {func(f *fake) {
 			f.serviceUpdate = func(context.Context, string, swarm.Version, swarm.ServiceSpec, swarm.ServiceUpdateOptions) error {
 				return refused{"rpc error: code = InvalidArgument desc = secret not found: pw.v2", nil}

@@ -231,10 +231,10 @@ func TestGoesAway(t *testing.T) {
 	}
 	tr.id = made.ID
 	t.Cleanup(func() { _ = tr.g.api.ServiceRemove(context.Background(), made.ID) })
-	if err := tr.settle(t, moved); !errors.Is(err, endpoint.ErrMoved) {
+	if err := tr.settle(t, moved); !errors.Is(err, endpoint.ErrNotFound) {
 		t.Error(err)
 	}
-	if _, err := tr.e.Move(t.Context(), forth); !errors.Is(err, endpoint.ErrMoved) {
+	if _, err := tr.e.Move(t.Context(), forth); !errors.Is(err, endpoint.ErrNotFound) {
 		t.Error(err)
 	}
 }
