@@ -12,6 +12,7 @@ import (
 
 	"github.com/secretx/secretx/shared/kube"
 	"github.com/secretx/secretx/shared/rollout"
+	"github.com/secretx/secretx/shared/secret"
 )
 
 // picky ends on any other value than the first.
@@ -86,6 +87,7 @@ func TestSettleEachKind(t *testing.T) {
 				t.Errorf("moved, the pods have %q", got)
 			}
 			bad := replace(workload(t, e, id), "s.v2", "s.v3")
+			bad.Return = map[string]secret.Ref{"s.v3": {Name: "s.v2"}}
 			stuckSoon(t, e, bad, "exit code 7")
 			if moved, err := moves(t, e, bad.Back()); err != nil || moved.Nothing {
 				t.Fatal("going back:", moved, err)
