@@ -37,9 +37,10 @@ func workload(t testing.TB, e *kube.Endpoint, id string) rollout.Workload {
 func restart(w rollout.Workload) rollout.Step { return rollout.Step{Workload: w, Restart: true} }
 
 func replace(w rollout.Workload, names ...string) rollout.Step {
-	s := rollout.Step{Workload: w, Replace: map[string]secret.Ref{}}
+	s := rollout.Step{Workload: w, Replace: map[string]secret.Ref{}, Return: map[string]secret.Ref{}}
 	for i := 0; i < len(names); i += 2 {
 		s.Replace[names[i]] = secret.Ref{Name: names[i+1]}
+		s.Return[names[i+1]] = secret.Ref{Name: names[i]}
 	}
 	return s
 }

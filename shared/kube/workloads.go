@@ -48,7 +48,9 @@ func (e *Endpoint) Workloads(ctx context.Context) ([]rollout.Workload, error) {
 			r.add(daemonSetKind, o, specRefs(&o.Spec.Template.Spec), heldDaemonSet(o))
 		}),
 		calling(c, cronJobKind, nil, &r, func(o *batchv1.CronJob) {
-			r.add(cronJobKind, o, liveRefs(podUses(&o.Spec.JobTemplate.Spec.Template.Spec)), "") // its next run has the new value
+			if r.add(cronJobKind, o, liveRefs(podUses(&o.Spec.JobTemplate.Spec.Template.Spec)), "") {
+				r.workloads[len(r.workloads)-1].Scheduled = true
+			}
 		}),
 		calling(c, ingressKind, nil, &r, func(o *networkingv1.Ingress) {
 			r.add(ingressKind, o, liveRefs(ingressFound(o).Uses), "")
@@ -105,13 +107,15 @@ type roll struct {
 	custom    map[string]*rollout.Workload // by UID, those that only what they own is known of
 }
 
-func (r *roll) add(k kind, object metav1.Object, refs []rollout.Ref, fixed string) {
+// add tells whether it was added: what refers to nothing isn't.
+func (r *roll) add(k kind, object metav1.Object, refs []rollout.Ref, fixed string) bool {
 	if len(refs) == 0 {
-		return
+		return false
 	}
 	r.workloads = append(r.workloads, rollout.Workload{
 		ID: strings.ToLower(k.kind) + "/" + object.GetName(), UID: string(object.GetUID()), Refs: refs, Fixed: fixed,
 	})
+	return true
 }
 
 // owned adds what can't be moved itself. What another kind made that is known stands for it; what one made

@@ -23,6 +23,9 @@ func wiring(all []rollout.Workload) string {
 				b.WriteString("!")
 			}
 		}
+		if w.Scheduled {
+			b.WriteString(" (scheduled)")
+		}
 		if w.Fixed != "" {
 			b.WriteString(": " + w.Fixed)
 		}
@@ -178,7 +181,7 @@ func TestReplaceEveryKindOfReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `
-cronjob/nightly s-cron
+cronjob/nightly s-cron (scheduled)
 daemonset/each s-csi! s-flex! s-ceph! s-rbd! s-iscsi! s-scale! s-azure!
 ingress/front s-tls
 job/once s-job!: a Job runs to its end with what it was started with: wait for it, or delete it and create it again
@@ -195,7 +198,7 @@ statefulset/db s-volume! s-projected s-projected-too s-unmounted s-pull
 			newest[ref.Name] = secret.Ref{Name: ref.Name + ".v2"}
 		}
 	}
-	steps, fixed := rollout.Steps(all, newest, nil)
+	steps, fixed := rollout.Steps(all, rollout.Change{Newest: newest})
 	if len(steps) != 5 || len(fixed) != 2 {
 		t.Fatalf("%d steps, %d fixed", len(steps), len(fixed))
 	}
