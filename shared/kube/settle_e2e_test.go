@@ -197,3 +197,25 @@ func TestHeld(t *testing.T) {
 		})
 	}
 }
+
+// A StatefulSet stands still on a pod that is broken until that is deleted, and that takes a right.
+func TestRightsToClear(t *testing.T) {
+	c := newCluster(t)
+	c.secretOf("s", "1", false)
+	c.secretOf("s.v2", "bad", false)
+	c.manifest(made("StatefulSet", picky, ""))
+	c.settled("statefulset/web")
+	bad := replace(workload(t, c.open(), "statefulset/web"), "s", "s.v2")
+	bad.Return = map[string]secret.Ref{"s.v2": {Name: "s"}}
+	rights := []string{"get statefulsets.apps", "patch statefulsets.apps", "list statefulsets.apps", "list pods", "delete pods"}
+	e := c.allowed("mover", rights[:4]...)
+	stuckSoon(t, e, bad, "exit code 7")
+	_, err := moves(t, e, bad.Back())
+	lacks(t, err, "delete pods")
+	if _, err := moves(t, c.allowed("mover", rights...), bad.Back()); err != nil {
+		t.Error(err)
+	}
+	if got := c.values("app=web"); !slices.Equal(got, []string{"1"}) {
+		t.Errorf("the pods have %q", got)
+	}
+}
