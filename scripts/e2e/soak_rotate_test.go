@@ -80,6 +80,16 @@ func shell(t *testing.T, env []string, script string) string {
 	return string(out)
 }
 
+// shared is a folder that engine and kubelet see too, which have a /tmp of their own.
+func shared(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp(os.Getenv("SECRETX_TESTBED"), "campaign")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	must(t, os.Chmod(folder, 0o777))
+	return folder
+}
+
 const deployment = `
 apiVersion: apps/v1
 kind: Deployment
@@ -105,7 +115,7 @@ spec:
 // inSwarm makes a secret and two services that use it.
 func inSwarm(t *testing.T) *rotating {
 	w := newWorld(t)
-	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: t.TempDir(), side: []string{"--in", "swarm"}}
+	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), side: []string{"--in", "swarm"}}
 	r.env = []string{"DOCKER_HOST=" + w.swarm.DaemonHost()}
 	if code, out := r.run(append([]string{"create", r.name, "--from-file", r.value()}, r.side...)...); code != 0 {
 		t.Fatal(out)
@@ -123,7 +133,7 @@ func inKubernetes(t *testing.T) *rotating {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	text := shell(t, nil, "kubectl config view --raw")
 	must(t, os.WriteFile(kubeconfig, []byte(text), 0o600))
-	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: t.TempDir(), side: []string{"--in", "kubernetes"}}
+	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), side: []string{"--in", "kubernetes"}}
 	r.env = []string{"KUBECONFIG=" + kubeconfig}
 	shell(t, r.env, "kubectl config set-context --current --namespace="+namespace)
 	shell(t, r.env, fmt.Sprintf("kubectl create secret generic %s --from-file=value=%s", r.name, r.value()))
@@ -214,14 +224,12 @@ func TestHundredRotations(t *testing.T) {
 	for side, setup := range map[string]func(*testing.T) *rotating{
 		"swarm": func(t *testing.T) *rotating {
 			r := inSwarm(t)
-			must(t, os.Chmod(r.folder, 0o777))
 			shell(t, r.env, fmt.Sprintf("docker service create -q --detach=false --no-resolve-image --name %sreader --replicas 4 --update-monitor 100ms --update-parallelism 2 --update-order start-first --secret source=%s,target=s --mount type=bind,source=%s,target=/out secretx-test/busybox:1 sh -c '%s'",
 				r.prefix, r.name, r.folder, fmt.Sprintf(reads, "cat /run/secrets/s")))
 			return r
 		},
 		"kubernetes": func(t *testing.T) *rotating {
 			r := inKubernetes(t)
-			must(t, os.Chmod(r.folder, 0o777))
 			cmd := exec.Command("kubectl", "apply", "-f", "-")
 			cmd.Env = append(os.Environ(), r.env...)
 			cmd.Stdin = strings.NewReader(fmt.Sprintf(deployment, "reader", r.name, fmt.Sprintf(reads, `echo "$VALUE"`), 4, r.folder))

@@ -114,9 +114,10 @@ func ExitCode(err error) int {
 func NewRoot(host Host) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "secretx",
-		Short: "Mirror and compare secrets between Docker Swarm and Kubernetes",
-		Long: `Mirror secrets between Docker Swarm and Kubernetes, in both directions, and compare
-them without showing a value.
+		Short: "Secrets across Docker Swarm and Kubernetes: mirror, compare, look inside, rotate",
+		Long: `Secrets across Docker Swarm and Kubernetes: mirror them in both directions, compare them
+without showing a value, see what running containers really have, tell who uses what,
+and bring a new value to all who do.
 
 An endpoint is a place that holds secrets: swarm, swarm:CONTEXT, kubernetes,
 kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,

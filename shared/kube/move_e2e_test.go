@@ -267,13 +267,13 @@ func TestMoveOfAnotherOneByItsName(t *testing.T) {
 	c.manifest(idle)
 	step := replace(workload(t, e, "deployment/idle"), "s", "s.v2")
 	moved := rollout.Moved{Step: step, Token: "1"}
+	c.kubectl("", "delete", "deploy/idle")
 	for range 2 {
-		c.kubectl("", "delete", "deploy/idle")
 		var errs [2]error
 		_, errs[0] = e.Move(t.Context(), step)
 		errs[1] = e.Settle(t.Context(), moved, nil)
 		for _, err := range errs {
-			if !errors.Is(err, endpoint.ErrMoved) || !strings.Contains(err.Error(), `deployment/idle`) || !strings.Contains(err.Error(), "it was removed") {
+			if !errors.Is(err, endpoint.ErrNotFound) || !strings.Contains(err.Error(), `deployment/idle`) || !strings.Contains(err.Error(), "it was removed") {
 				t.Error(err)
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secretx/secretx/shared/consumers"
 	"github.com/secretx/secretx/shared/rollout"
 )
 
@@ -31,7 +32,7 @@ func (e *Endpoint) Workloads(ctx context.Context) ([]rollout.Workload, error) {
 	r := roll{custom: map[string]*rollout.Workload{}}
 	lists := []call{
 		calling(c, podKind, onlyBare, &r, r.pod),
-		calling(c, replicaSetKind, nil, &r, r.replicaSet),
+		calling(c, replicaSetKind, onlyUnowned, &r, r.replicaSet),
 		calling(c, jobKind, nil, &r, r.job),
 		calling(c, replicationControllerKind, nil, &r, func(o *corev1.ReplicationController) {
 			if o.Spec.Template != nil {
@@ -48,16 +49,10 @@ func (e *Endpoint) Workloads(ctx context.Context) ([]rollout.Workload, error) {
 			r.add(daemonSetKind, o, specRefs(&o.Spec.Template.Spec), heldDaemonSet(o))
 		}),
 		calling(c, cronJobKind, nil, &r, func(o *batchv1.CronJob) {
-			if r.add(cronJobKind, o, liveRefs(podUses(&o.Spec.JobTemplate.Spec.Template.Spec)), "") {
-				r.workloads[len(r.workloads)-1].Scheduled = true
-			}
+			r.later(cronJobKind, o, podUses(&o.Spec.JobTemplate.Spec.Template.Spec))
 		}),
-		calling(c, ingressKind, nil, &r, func(o *networkingv1.Ingress) {
-			r.add(ingressKind, o, liveRefs(ingressFound(o).Uses), "")
-		}),
-		calling(c, serviceAccountKind, nil, &r, func(o *corev1.ServiceAccount) {
-			r.add(serviceAccountKind, o, liveRefs(accountFound(o).Uses), "")
-		}),
+		calling(c, ingressKind, nil, &r, func(o *networkingv1.Ingress) { r.later(ingressKind, o, ingressFound(o).Uses) }),
+		calling(c, serviceAccountKind, nil, &r, func(o *corev1.ServiceAccount) { r.later(serviceAccountKind, o, accountFound(o).Uses) }),
 	}
 	err = parallel(ctx, len(lists), func(ctx context.Context, i int) error {
 		err := lists[i].list(ctx)
@@ -75,6 +70,10 @@ func (e *Endpoint) Workloads(ctx context.Context) ([]rollout.Workload, error) {
 // onlyBare are the fields of a Pod that Workloads looks at: those that show what it refers to, and its UID
 // and deletionTimestamp.
 var onlyBare = only{1: {1: nil, 5: nil, 9: nil, 13: nil}, 2: onlyReferences[2], 3: onlyReferences[3]}
+
+// onlyUnowned are those of a ReplicaSet, of which there are ten for each Deployment, and most count for
+// nothing here.
+var onlyUnowned = only{1: {1: nil, 5: nil, 13: nil}, 2: {3: {2: onlyReferences[2]}}}
 
 // call is one list.
 type call struct {
@@ -107,15 +106,24 @@ type roll struct {
 	custom    map[string]*rollout.Workload // by UID, those that only what they own is known of
 }
 
-// add tells whether it was added: what refers to nothing isn't.
-func (r *roll) add(k kind, object metav1.Object, refs []rollout.Ref, fixed string) bool {
-	if len(refs) == 0 {
-		return false
+func (r *roll) add(k kind, object metav1.Object, refs []rollout.Ref, fixed string) {
+	if len(refs) > 0 {
+		r.workloads = append(r.workloads, workloadOf(k, object, refs, fixed))
 	}
-	r.workloads = append(r.workloads, rollout.Workload{
-		ID: strings.ToLower(k.kind) + "/" + object.GetName(), UID: string(object.GetUID()), Refs: refs, Fixed: fixed,
-	})
-	return true
+}
+
+// later adds what has no containers of its own that could have an old value: its Secrets are looked up when it
+// is used the next time.
+func (r *roll) later(k kind, object metav1.Object, uses []consumers.Use) {
+	if refs := liveRefs(uses); len(refs) > 0 {
+		w := workloadOf(k, object, refs, "")
+		w.Scheduled = true
+		r.workloads = append(r.workloads, w)
+	}
+}
+
+func workloadOf(k kind, object metav1.Object, refs []rollout.Ref, fixed string) rollout.Workload {
+	return rollout.Workload{ID: strings.ToLower(k.kind) + "/" + object.GetName(), UID: string(object.GetUID()), Refs: refs, Fixed: fixed}
 }
 
 // owned adds what can't be moved itself. What another kind made that is known stands for it; what one made

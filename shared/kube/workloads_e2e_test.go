@@ -183,10 +183,10 @@ func TestReplaceEveryKindOfReference(t *testing.T) {
 	want := `
 cronjob/nightly s-cron (scheduled)
 daemonset/each s-csi! s-flex! s-ceph! s-rbd! s-iscsi! s-scale! s-azure!
-ingress/front s-tls
+ingress/front s-tls (scheduled)
 job/once s-job!: a Job runs to its end with what it was started with: wait for it, or delete it and create it again
 replicationcontroller/old s-rc!: it doesn't replace its pods when its template changes: delete them, and it makes them anew (change the name in its template first, if the Secret has a new one)
-serviceaccount/robot s-account s-pull
+serviceaccount/robot s-account s-pull (scheduled)
 statefulset/db s-volume! s-projected s-projected-too s-unmounted s-pull
 `
 	if got := wiring(all); got != strings.TrimPrefix(want, "\n") {
