@@ -136,11 +136,12 @@ func fault(pods []*corev1.Pod) (text string, hopeless bool) {
 		if pod.DeletionTimestamp != nil {
 			continue
 		}
-		if why, never := podFault(pod); why != "" && (text == "" || never) {
-			text, hopeless = fmt.Sprintf("pod %s: %s", pod.Name, why), never
-			if never {
-				return text, true
-			}
+		why, never := podFault(pod)
+		if why != "" && (text == "" || never) {
+			text = fmt.Sprintf("pod %s: %s", pod.Name, why)
+		}
+		if never {
+			return text, true
 		}
 	}
 	return text, false
