@@ -25,6 +25,8 @@ var forbidden = map[string][]string{
 	"probe/helper":   {module + "endpoint", module + "secret", module + "peek", "k8s.io/", "github.com/docker/", "github.com/spf13/", "net", "net/http"},
 	"probe":          {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
 	"storetest":      {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
+	"rollout":        {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
+	"owner":          {module, "k8s.io/", "github.com/"},
 	"swarm":          {"k8s.io/", module + "kube", module + "plan", module + "command"},
 	"kube":           {"github.com/docker/", module + "swarm", module + "plan", module + "command"},
 	"command":        {"k8s.io/client-go/", "github.com/docker/", module + "swarm", module + "kube", module + "connect"},

@@ -31,7 +31,7 @@
 //	the workload's kind      get, patch   Move, as deployments.apps
 //	the workload's kind, pods, for a Deployment replicasets.apps
 //	                         list   Settle
-//	pods                     delete Settle of a StatefulSet on its way back from a version that breaks its pods
+//	pods                     delete Settle of a StatefulSet that waits for a broken pod of an earlier template
 //
 // Two things are better with more, and go without: with get on replicasets.apps and jobs.batch (list
 // for many of them), Containers calls a pod's owner "deployment/web" and not after its ReplicaSet; with
