@@ -79,9 +79,12 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 		}
 		said = progress
 		if pod := s.inTheWay(o, answered); pod != nil {
-			if err := c.clear(ctx, w, pod, say); err != nil {
+			if err := c.clear(ctx, w, pod, say); err != nil && (len(s.step.Replace) > 0 || !errors.Is(err, endpoint.ErrForbidden)) {
 				return err
 			}
+			// Without the right to, there is hope yet where the Secret has its name still: the container is
+			// started again with what that has by now.
+			delete(s.first, string(pod.UID))
 		}
 		seen = v.began
 		if pause(ctx, max(interval, 2*v.took)) != nil {

@@ -136,44 +136,24 @@ func fault(pods []*corev1.Pod) (text string, hopeless bool) {
 		if pod.DeletionTimestamp != nil {
 			continue
 		}
-		if why, never := podFault(pod); why != "" && (text == "" || never) {
-			text, hopeless = fmt.Sprintf("pod %s: %s", pod.Name, why), never
-			if never {
-				return text, true
-			}
+		why, never := podFault(pod)
+		if why != "" && (text == "" || never) {
+			text = fmt.Sprintf("pod %s: %s", pod.Name, why)
+		}
+		if never {
+			return text, true
 		}
 	}
 	return text, false
 }
 
-// crashes is how often a container may have been started again until it's clear that it will crash the
-// next time, too.
-const crashes = 2
-
 func podFault(pod *corev1.Pod) (text string, hopeless bool) {
 	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		state, last := status.State.Waiting, status.LastTerminationState.Terminated
-		if state == nil {
-			if status.RestartCount >= crashes && !status.Ready && last != nil && last.ExitCode != 0 {
-				return fmt.Sprintf("container %s: it was started again %d times; the last time it ended: %s", status.Name, status.RestartCount, endOf(last)), true
-			}
-			continue
+		why, never := containerFault(pod, status)
+		if why != "" && (text == "" || never) {
+			text = fmt.Sprintf("container %s: %s", status.Name, why)
 		}
-		switch state.Reason {
-		case "", "ContainerCreating", "PodInitializing":
-			continue
-		case "CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError":
-			hopeless = true
-		case "CreateContainerError", "RunContainerError":
-			// What the runtime says quotes the command, in which a variable may stand.
-			hopeless, state = true, &corev1.ContainerStateWaiting{Reason: state.Reason}
-			status.State.Waiting = state
-		}
-		why := oneLine(waiting(pod, &status))
-		if hopeless || text == "" {
-			text = fmt.Sprintf("container %s: %s", status.Name, strings.TrimPrefix(why, "it is not running: "))
-		}
-		if hopeless {
+		if never {
 			return text, true
 		}
 	}
@@ -181,6 +161,32 @@ func podFault(pod *corev1.Pod) (text string, hopeless bool) {
 		text = condition(pod, corev1.PodScheduled)
 	}
 	return text, false
+}
+
+// crashes is how often a container may end until it's clear that it will the next time, too.
+const crashes = 2
+
+func containerFault(pod *corev1.Pod, status corev1.ContainerStatus) (text string, hopeless bool) {
+	ended, last := status.State.Terminated, status.LastTerminationState.Terminated
+	switch {
+	case ended != nil && ended.ExitCode != 0 && status.RestartCount+1 >= crashes:
+		return fmt.Sprintf("it ended %d times; the last time: %s", status.RestartCount+1, endOf(ended)), true
+	case status.RestartCount >= crashes && !status.Ready && last != nil && last.ExitCode != 0 && status.State.Running != nil:
+		return fmt.Sprintf("it was started again %d times; the last time it ended: %s", status.RestartCount, endOf(last)), true
+	case status.State.Waiting == nil:
+		return "", false
+	}
+	switch status.State.Waiting.Reason {
+	case "", "ContainerCreating", "PodInitializing":
+		return "", false
+	case "CrashLoopBackOff", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError":
+		hopeless = true
+	case "CreateContainerError", "RunContainerError":
+		// What the runtime says quotes the command, in which a variable may stand.
+		hopeless = true
+		status.State.Waiting = &corev1.ContainerStateWaiting{Reason: status.State.Waiting.Reason}
+	}
+	return strings.TrimPrefix(oneLine(waiting(pod, &status)), "it is not running: "), hopeless
 }
 
 // unready says what the first pod of some that isn't ready says of itself.

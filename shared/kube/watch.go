@@ -89,9 +89,9 @@ func (v *view) over() bool {
 
 func (v *view) shows(k kind, after time.Time) bool { return v.of[k.plural] && v.began.After(after) }
 
-// onlyProgress are the fields of a Pod that show how it does: name, UID, deletionTimestamp, labels and
+// onlyProgress are the fields of a Pod that show how it does: name, namespace, UID, deletionTimestamp, labels and
 // ownerReferences of its metadata, and its status.
-var onlyProgress = only{1: {1: nil, 5: nil, 9: nil, 11: nil, 13: nil}, 3: nil}
+var onlyProgress = only{1: {1: nil, 3: nil, 5: nil, 9: nil, 11: nil, 13: nil}, 3: nil}
 
 // look fills the view. The pods come last: they are never older than the workload that they are compared
 // with.
