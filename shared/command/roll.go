@@ -90,8 +90,13 @@ func (r *roller) roll(ctx context.Context, d *report.Rotation, c course) error {
 	d.Add(outcomes, c.fixed)
 	d.Judge(err)
 	for _, s := range c.steps {
-		if w := s.Workload; w.Stack != "" && len(s.Replace) > 0 && err == nil {
-			d.Notes = append(d.Notes, stackNote(w, s))
+		w := s.Workload
+		switch {
+		case err != nil || len(s.Replace) == 0:
+		case w.Stack != "":
+			d.Notes = append(d.Notes, fmt.Sprintf("%s is of the stack %q: the next docker stack deploy takes it back unless the Compose file replaces %s (secrets: NAME: {external: true, name: …})", w.ID, w.Stack, replaced(s)))
+		case r.place.Kind == secret.Kubernetes:
+			d.Notes = append(d.Notes, fmt.Sprintf("%s: the next kubectl apply or Helm upgrade takes it back unless its manifest replaces %s", w.ID, replaced(s)))
 		}
 	}
 	if err == nil && len(unproven) > 0 {
@@ -101,10 +106,10 @@ func (r *roller) roll(ctx context.Context, d *report.Rotation, c course) error {
 	return err
 }
 
-// stackNote says what the next deployment of the stack will do.
-func stackNote(w rollout.Workload, s rollout.Step) string {
+// replaced says which references now name what.
+func replaced(s rollout.Step) string {
 	var lines []string
-	for _, ref := range w.Refs {
+	for _, ref := range s.Workload.Refs {
 		for was, to := range s.Replace {
 			if was == ref.UID || was == ref.Name {
 				lines = append(lines, fmt.Sprintf("%s by %s", ref.Name, to.Name))
@@ -112,8 +117,7 @@ func stackNote(w rollout.Workload, s rollout.Step) string {
 		}
 	}
 	slices.Sort(lines)
-	return fmt.Sprintf("%s is of the stack %q: the next docker stack deploy takes it back unless the Compose file replaces %s (secrets: NAME: {external: true, name: …})",
-		w.ID, w.Stack, strings.Join(lines, ", "))
+	return strings.Join(lines, ", ")
 }
 
 // between is how long to wait before containers are looked into again.

@@ -50,8 +50,8 @@ moved to a new version, and only those.
 A rotation that was cut off at any point is brought to its end by the next one, or
 undone with --undo.
 
-Exits 0 when all have the new value, 1 when all are back on the old one, or some are
-neither, 2 when nothing was done.`,
+Exits 0 when all have the new value, 1 when all are back on the old one, or some could
+not be moved, 2 when nothing was done.`,
 		Example: examples(host,
 			"rotate db-password --generate 32", "A random value",
 			"rotate api-token --from-file - <token.txt", "From standard input",

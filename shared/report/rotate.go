@@ -13,6 +13,7 @@ const KindRotate = "Rotate"
 const (
 	RolloutDone        = "done"        // all who use it have the new value, and that was proven
 	RolloutUnproven    = "unproven"    // all were moved; what some containers have could not be seen
+	RolloutPartly      = "partly"      // all that can be moved have it; some can't, and still have the old one
 	RolloutReturned    = "returned"    // all are back on the old version
 	RolloutInterrupted = "interrupted" // all were told to go back, and nobody waited for it
 	RolloutStranded    = "stranded"    // some could neither be moved nor taken back
@@ -62,21 +63,24 @@ func (d *Rotation) Add(outcomes []rollout.Outcome, fixed []rollout.Workload) {
 		d.Workloads = append(d.Workloads, w)
 	}
 	for _, w := range fixed {
-		d.Workloads = append(d.Workloads, MovedWorkload{ID: w.ID, Stack: w.Stack, Result: "fixed", Detail: w.Fixed})
+		d.Workloads = append(d.Workloads, MovedWorkload{ID: w.ID, Stack: w.Stack, Result: resultFixed, Detail: w.Fixed})
 	}
 }
 
 // Judge says how it ended by what became of the workloads.
 func (d *Rotation) Judge(err error) {
 	d.Result = RolloutDone
-	if err == nil {
-		return
-	}
-	d.Error = err.Error()
 	has := map[string]bool{}
 	for _, w := range d.Workloads {
 		has[w.Result] = true
 	}
+	if err == nil {
+		if has[resultFixed] {
+			d.Result = RolloutPartly
+		}
+		return
+	}
+	d.Error = err.Error()
 	switch {
 	case has[string(rollout.Stranded)]:
 		d.Result = RolloutStranded
@@ -88,6 +92,9 @@ func (d *Rotation) Judge(err error) {
 		d.Result = RolloutReturned
 	}
 }
+
+// resultFixed is that of a workload that nothing moves.
+const resultFixed = "fixed"
 
 // RotationColumns are those of rotate.
 var RotationColumns = []Column{
