@@ -181,11 +181,11 @@ func (e *engine) clean(ctx context.Context) error {
 
 func ours(name string) bool { return strings.HasPrefix(name, mark+"-") }
 
-// image gives the ID of an image. A service that names it by ID is not held up by an attempt to
+// image gives the ID of the image with busybox. A service that names it by ID is not held up by an attempt to
 // pull it.
-func (e *engine) image(ctx context.Context, name string) (string, error) {
+func (e *engine) image(ctx context.Context) (string, error) {
 	var found struct{ ID string }
-	return found.ID, e.do(ctx, http.MethodGet, "/images/"+name+"/json", nil, &found)
+	return found.ID, e.do(ctx, http.MethodGet, "/images/"+busybox+"/json", nil, &found)
 }
 
 // job runs a job that reads the secrets as files, waits until it is complete, and removes it.

@@ -74,7 +74,7 @@ func peek(ctx context.Context, b *bench) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := b.engine.image(ctx, busybox)
+	image, err := b.engine.image(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func consumers(ctx context.Context, b *bench) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := b.engine.image(ctx, busybox)
+	image, err := b.engine.image(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ const shared = 20
 // rotate brings a new value to many services of one secret, and new values of many secrets to one service,
 // against a shell script that does it with docker service update. It counts the updates.
 func rotate(ctx context.Context, b *bench) ([]result, error) {
-	image, err := b.engine.image(ctx, busybox)
+	image, err := b.engine.image(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (r *rotations) service(ctx context.Context, name string, secrets []swarmSec
 }
 
 // turns does the work by turns, ours and a script, and counts our updates.
-func (r *rotations) turns(ctx context.Context, wanted int, our func() error, script func(round int) (time.Duration, error)) (ours, theirs series, err error) {
+func (r *rotations) turns(wanted int, our func() error, script func(round int) (time.Duration, error)) (ours, theirs series, err error) {
 	for round := range r.rounds {
 		if err := r.value(); err != nil {
 			return nil, nil, err
@@ -141,7 +141,7 @@ func (r *rotations) manyServices(ctx context.Context) ([]result, error) {
 			return nil, err
 		}
 	}
-	ours, theirs, err := r.turns(ctx, shared, func() error {
+	ours, theirs, err := r.turns(shared, func() error {
 		_, err := command(ctx, r.watched, "docker", "secretx", "rotate", name, "--from-file", r.file)
 		return err
 	}, func(round int) (time.Duration, error) {
@@ -208,7 +208,7 @@ func (r *rotations) manySecrets(ctx context.Context) ([]result, error) {
 	if err := r.service(ctx, name, all); err != nil {
 		return nil, err
 	}
-	ours, theirs, err := r.turns(ctx, 1, func() error {
+	ours, theirs, err := r.turns(1, func() error {
 		if err := set(); err != nil {
 			return err
 		}

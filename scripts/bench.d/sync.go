@@ -181,7 +181,7 @@ func toKubernetes(ctx context.Context, b *bench) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := b.engine.image(ctx, busybox)
+	image, err := b.engine.image(ctx)
 	if err != nil {
 		return nil, err
 	}
