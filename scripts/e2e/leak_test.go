@@ -45,7 +45,11 @@ type canary struct {
 }
 
 func newCanary() canary {
-	value := "C" + rand.Text()[:19] + "&/<ü" // what encodings change
+	return canaryOf("C" + rand.Text()[:19] + "&/<ü") // what encodings change
+}
+
+// canaryOf makes one of a value of at least 20 bytes.
+func canaryOf(value string) canary {
 	c := canary{value: value, needles: map[string]string{"plain": value, "without its end": value[:20]}}
 	// Wherever it stands in what is encoded.
 	for offset := range 3 {
@@ -224,6 +228,7 @@ func (s *search) files(t *testing.T, since time.Time, exempt []string, folders .
 		text.WriteString(needle + "\n")
 	}
 	must(t, os.WriteFile(needles, []byte(text.String()), 0o600))
+	defer func() { must(t, os.Remove(needles)) }() // or another search would find it
 	args := slices.Clone(folders)
 	args = append(args, "-xdev", "(", "-path", folder)
 	for _, path := range exempt {
@@ -311,16 +316,26 @@ func TestNothingLeaks(t *testing.T) {
 	r := &runs{t: t, env: env, searches: []*search{s, variable}}
 	leakRuns(t, w, s, r)
 	lookRuns(t, w, s, variable, r)
-	rotateRuns(t, w, s, r)
+	made := rotateRuns(t, w, s, r)
 	time.Sleep(500 * time.Millisecond) // for logs
 	s.metadata(t, w)
 	variable.metadata(t, w)
 	cancel()
 	watchers.Wait()
 	s.files(t, began, exempt, home, os.TempDir(), testbed)
+	// What was made at random is known only afterwards.
+	for _, s := range made {
+		s.metadata(t, w)
+		s.containers(testbed, began)
+		s.files(t, began, exempt, home, os.TempDir(), testbed)
+	}
 	exempt = append(exempt, filepath.Join(testbed, "kubernetes", "containerd"), filepath.Join(testbed, "run"))
 	variable.files(t, began, exempt, home, os.TempDir(), testbed)
-	for name, s := range map[string]*search{"": s, "of a variable: ": variable} {
+	all := map[string]*search{"": s, "of a variable: ": variable}
+	for i, s := range made {
+		all[fmt.Sprintf("made at random, %d: ", i)] = s
+	}
+	for name, s := range all {
 		for place, forms := range s.found {
 			t.Errorf("LEAK: %s%s: %v", name, place, forms)
 		}

@@ -5,6 +5,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -136,5 +138,76 @@ func TestRightsInAllNamespaces(t *testing.T) {
 		if r.code > 2 || r.code < 0 || !strings.Contains(r.err, plural) || !strings.Contains(r.err, action) {
 			t.Errorf("without %q: %s", right, r)
 		}
+	}
+}
+
+// TestRightsToChange does so with the verbs that write, each with a Secret of its own that nobody uses: what it
+// takes to move those who do is tested beside the code that moves them. With one right less nothing is written,
+// but for the end of a rotation.
+func TestRightsToChange(t *testing.T) {
+	w := newWorld(t)
+	space := get[string](t)(w.namespace())
+	value := filepath.Join(t.TempDir(), "value")
+	must(t, os.WriteFile(value, []byte("new"), 0o600))
+	workloads := slices.DeleteFunc(slices.Clone(users), func(right string) bool { return right == "list podtemplates" }) // nothing moves them
+	for i, verb := range []struct {
+		args   []string // NAME is that of the Secret
+		create bool     // it isn't there yet
+		rights []string
+		late   string // a right whose lack is found out when all is done
+	}{
+		{[]string{"create", "NAME", "--from-file", value}, true, []string{"get namespaces", "create secrets", "patch secrets"}, ""},
+		{[]string{"rotate", "NAME", "--from-file", value}, false, append([]string{"get namespaces", "list secrets", "get secrets", "create secrets", "patch secrets", "delete secrets"}, workloads...), "delete secrets"},
+		{[]string{"rm", "NAME"}, false, append([]string{"get namespaces", "list secrets", "delete secrets"}, users...), ""},
+		{[]string{"current", "NAME", "--in", "kubernetes"}, false, []string{"get namespaces", "list secrets"}, ""},
+	} {
+		t.Run(verb.args[0], func(t *testing.T) {
+			n := 0
+			try := func(rights []string) (name string, r result) {
+				n++
+				user := fmt.Sprintf("c%d-%d", i, n)
+				name = w.prefix + user
+				if !verb.create {
+					must(t, w.putKube(space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"v": []byte("old")}}))
+				}
+				w.allow(t, space, user, rights)
+				args := []string{"secretx"}
+				for _, arg := range verb.args {
+					args = append(args, strings.ReplaceAll(arg, "NAME", name))
+				}
+				return name, run(nil, "kubectl", append(args, "-n", space, "--as", user)...)
+			}
+			if _, r := try(verb.rights); r.code != 0 || strings.Contains(r.out+r.err, "not allowed") {
+				t.Errorf("with all rights: %s", r)
+			}
+			for j, right := range verb.rights {
+				action, resource, _ := strings.Cut(right, " ")
+				plural, _, _ := strings.Cut(resource, ".")
+				name, r := try(slices.Delete(slices.Clone(verb.rights), j, j+1))
+				code, holds := 2, "old"
+				if right == verb.late {
+					code, holds = 1, "new"
+				}
+				if text := r.out + r.err; r.code != code || !strings.Contains(text, "not allowed") || !strings.Contains(text, action) || !strings.Contains(text, plural) {
+					t.Errorf("without %q: %s", right, r)
+				}
+				all := get[*corev1.SecretList](t)(w.kube.Secrets(space).List(t.Context(), metav1.ListOptions{}))
+				there := false
+				for _, s := range all.Items {
+					if s.Name == name {
+						there = true
+						if string(s.Data["v"]) != holds {
+							t.Errorf("without %q, but it was written", right)
+						}
+					}
+					if s.Name == name+".rollback" && right != verb.late {
+						t.Errorf("without %q, and yet there is a backup", right)
+					}
+				}
+				if there == verb.create {
+					t.Errorf("without %q: there is it: %t", right, there)
+				}
+			}
+		})
 	}
 }

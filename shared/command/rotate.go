@@ -187,6 +187,9 @@ func (r *rotation) byVersion(ctx context.Context, versions []secret.Secret) erro
 	if err != nil {
 		return err
 	}
+	if err := r.seesWorkloads(ctx); err != nil {
+		return err
+	}
 	if !old.Lineage.Known() {
 		if old, err = r.number(ctx, old); err != nil {
 			return err
@@ -201,6 +204,12 @@ func (r *rotation) byVersion(ctx context.Context, versions []secret.Secret) erro
 	}
 	made.Keys, made.Created = target.Keys, time.Now()
 	return r.toVersion(ctx, versions, made)
+}
+
+// seesWorkloads is asked before anything is written: whoever may not see who uses a secret changes nothing.
+func (r *rotation) seesWorkloads(ctx context.Context) error {
+	_, err := r.Workloads(ctx)
+	return err
 }
 
 // number notes on a secret that it is the first version of itself.

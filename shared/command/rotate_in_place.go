@@ -99,6 +99,9 @@ func (r *rotation) writeInPlace(ctx context.Context, old secret.Secret) error {
 	if wanted.Keys, r.d.Secrets[0].Key, err = merged(old, values); err != nil {
 		return err
 	}
+	if err := r.seesWorkloads(ctx); err != nil {
+		return err
+	}
 	backup, err := r.Create(ctx, secret.Secret{
 		Name: old.Name + backupSuffix, Type: backupType, Keys: old.Keys, Lineage: r.pending(old.Name+backupSuffix, 1),
 	})
@@ -144,7 +147,11 @@ func (r *rotation) restart(ctx context.Context, now, backup secret.Secret) error
 		return nil // the backup stays, and the next run goes on
 	}
 	if err := r.drop(ctx, backup); err != nil {
-		r.d.Notes = append(r.d.Notes, fmt.Sprintf("the old value is still kept in %q: %s", backup.Name, err))
+		// As long as it stands, the next rotation takes this one for cut off, and would go back to it.
+		if r.d.Result == report.RolloutDone || r.d.Result == report.RolloutUnproven {
+			r.d.Result = report.RolloutPartly
+		}
+		r.d.Notes = append(r.d.Notes, fmt.Sprintf("the old value is still kept in %q, which has to be removed: %s", backup.Name, err))
 	}
 	return nil
 }

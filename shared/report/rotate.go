@@ -13,7 +13,7 @@ const KindRotate = "Rotate"
 const (
 	RolloutDone        = "done"        // all who use it have the new value, and that was proven
 	RolloutUnproven    = "unproven"    // all were moved; what some containers have could not be seen
-	RolloutPartly      = "partly"      // all that can be moved have it; some can't, and still have the old one
+	RolloutPartly      = "partly"      // all that can be moved have it; some can't, or the old value can't be removed
 	RolloutReturned    = "returned"    // all are back on the old version
 	RolloutInterrupted = "interrupted" // all were told to go back, and nobody waited for it
 	RolloutStranded    = "stranded"    // some could neither be moved nor taken back
@@ -48,7 +48,8 @@ type Rotated struct {
 type MovedWorkload struct {
 	ID    string `json:"id"`
 	Stack string `json:"stack,omitempty"`
-	// Result is moved, unchanged, returned, returning, stranded, left, or fixed for what can't be moved.
+	// Result is moved, unchanged, returned, returning, unwell, gone, stranded, left, or fixed for what can't be
+	// moved.
 	Result string `json:"result"`
 	Detail string `json:"detail,omitempty"`
 }
