@@ -8,7 +8,9 @@ import (
 )
 
 func TestGraph(t *testing.T) {
-	use := func(name, uid string) Use { return Use{Secret: name, UID: uid, How: File, Target: "/run/secrets/" + name} }
+	use := func(name, uid string) Use {
+		return Use{Secret: name, UID: uid, How: File, Target: "/run/secrets/" + name}
+	}
 	before := use("pw", "1")
 	before.Previous = true
 	g := Graph{Consumers: []Consumer{
