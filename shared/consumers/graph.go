@@ -11,10 +11,10 @@ import (
 // ByName gathers the uses of each secret, by its name as it stands at the endpoint. A Swarm secret is
 // found by its ID: what has another one by now is somebody else's.
 func (g Graph) ByName(kind secret.Kind, secrets []secret.Secret) map[string][]Reference {
-	names := make(map[string]string, len(secrets))
+	names, taken := make(map[string]string, len(secrets)), make(map[string]bool, len(secrets))
 	if kind == secret.Swarm {
 		for _, s := range secrets {
-			names[s.UID] = s.Name
+			names[s.UID], taken[s.Name] = s.Name, true
 		}
 	}
 	all := map[string][]Reference{}
@@ -22,8 +22,12 @@ func (g Graph) ByName(kind secret.Kind, secrets []secret.Secret) map[string][]Re
 		for _, u := range c.Uses {
 			name := u.Secret
 			if kind == secret.Swarm {
-				if now, there := names[u.UID]; there {
+				now, there := names[u.UID]
+				switch {
+				case there:
 					name = now
+				case taken[name]: // by another one: what is meant was removed
+					name += "@" + u.UID
 				}
 			}
 			all[name] = append(all[name], Reference{Consumer: c, Use: u})
