@@ -157,6 +157,25 @@ lock() {
 	done
 }
 
+# cache_lock: several testbeds may share a cache; one at a time fills it. Unlike
+# the other lock, what is built holds it too: when its testbed was killed, the
+# next one waits for it to end. Whoever has waited looks again for what it needs.
+cache_lock() {
+	local from
+	while :; do
+		mkdir -p "$CACHE" || die "cannot make the folder $CACHE"
+		exec 8>>"$CACHE/lock"
+		if ! flock -n 8; then
+			from=$SECONDS
+			say "waiting for another testbed that fills the cache $CACHE"
+			until flock -w 30 8; do say "  … $(elapsed "$from")"; done
+		fi
+		[[ $CACHE/lock -ef /dev/fd/8 ]] && return
+	done
+}
+
+cache_unlock() { exec 8>&-; }
+
 # The mark tells a testbed's folder from any other: what lies in another is
 # neither used nor removed. The few that are there before the mark do not count.
 is_testbed() { [[ -e $STATE/testbed ]]; }
