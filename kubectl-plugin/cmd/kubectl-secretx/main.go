@@ -60,8 +60,16 @@ func newRoot() (*cobra.Command, error) {
 			return command.AskHidden(ctx, os.Stdin, os.Stderr, question)
 		},
 		ProbeImage: swarm.ProbeImage,
-		Version:    version,
-		Printer:    newPrinter,
+		Contexts: func(kind secret.Kind) []string {
+			if kind == secret.Kubernetes {
+				return connect.KubernetesContexts(kubeconfig(config))
+			}
+			return connect.DockerContexts(dockerCLI)
+		},
+		Completion: `With kubectl_complete-secretx on PATH, which the packages bring, the script of kubectl
+completion does all of this by itself.`,
+		Version: version,
+		Printer: newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
 			config.AddFlags(flags)
 			flags.StringVar(&docker.Context, "docker-context", "", "Docker `context`, where an endpoint names none")
