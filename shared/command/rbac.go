@@ -117,7 +117,7 @@ func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 		flag  string
 		verbs []string
 	}{
-		{"all", pairVerbs}, {"selector", pairVerbs}, {"into", pairVerbs}, {"name-template", pairVerbs}, {"prune", pairVerbs}, {"adopt", pairVerbs},
+		{"all", pairVerbs}, {"selector", append(slices.Clone(pairVerbs), "peek-in-container")}, {"into", pairVerbs}, {"name-template", pairVerbs}, {"prune", pairVerbs}, {"adopt", pairVerbs},
 		{"force", pairVerbs}, {"prove", pairVerbs}, {"rollout", []string{"sync"}}, {"immutable", []string{"sync", "rotate"}},
 		{"allow-ephemeral", []string{"peek-in-container", "verify", "rotate", "sync"}}, {"in-both", []string{"create"}}, {"all-namespaces", []string{"ls"}},
 	} {
@@ -189,7 +189,7 @@ func runRbac(ctx context.Context, p *pair, options rbacOptions, printer Printer)
 		if err != nil {
 			return err
 		}
-		names, err := p.namesAt(ctx, end)
+		names, err := p.namesAt(ctx, end, options.request.Names)
 		if err != nil {
 			return err
 		}
@@ -230,10 +230,10 @@ func (p *pair) ends(only string) []end {
 
 // namesAt says what the named secrets are called at an end: there, a mirror may have another name than its
 // origin, which only the origin's labels and keys tell.
-func (p *pair) namesAt(ctx context.Context, at end) ([]string, error) {
+func (p *pair) namesAt(ctx context.Context, at end, names []string) ([]string, error) {
 	same := p.fromName.Kind == secret.Kubernetes && p.request.NameTemplate == ""
 	if at.side == rights.Origins || same || !plan.ByName(p.options) {
-		return p.request.Names, nil
+		return names, nil
 	}
 	var from plan.Side
 	var err error
@@ -262,6 +262,7 @@ func (o *rbacOptions) roles(namespace string, names []string, side rights.Side, 
 		use := o.use
 		use.Verb, use.Namespace, use.Secrets, use.Targets, use.Side = verb, namespace, names, o.targets, side
 		use.AllNamespaces = o.use.AllNamespaces && verb == "ls"
+		use.Selector = o.request.Selector != "" && len(o.targets) == 0
 		if slices.Contains(pairVerbs, verb) {
 			use.Select = !plan.ByName(p.options)
 			use.Prune = p.request.Prune

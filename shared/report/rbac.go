@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -62,7 +63,9 @@ type Subject struct {
 }
 
 // NewAccess makes the list.
-func NewAccess(items []AccessObject) Access { return Access{APIVersion: "v1", Kind: "List", Items: items} }
+func NewAccess(items []AccessObject) Access {
+	return Access{APIVersion: "v1", Kind: "List", Items: items}
+}
 
 // AccessColumns are those of rbac, one row for each rule.
 var AccessColumns = []Column{
@@ -121,13 +124,31 @@ func (d Access) Write(out io.Writer) error {
 			if r.Without != "" {
 				fmt.Fprintf(&text, "# can be left out: then %s\n", r.Without)
 			}
-			one, err := yaml.Marshal([]AccessRule{r})
-			if err != nil {
+			if err := r.write(&text); err != nil {
 				return err
 			}
-			text.Write(one)
 		}
 	}
 	_, err := text.WriteTo(out)
 	return err
+}
+
+// write prints a rule in a few lines: each list is one of JSON, as YAML takes it.
+func (r AccessRule) write(out *bytes.Buffer) error {
+	before := "- "
+	for _, list := range []struct {
+		name string
+		of   []string
+	}{{"apiGroups", r.APIGroups}, {"resources", r.Resources}, {"resourceNames", r.ResourceNames}, {"verbs", r.Verbs}} {
+		if len(list.of) == 0 {
+			continue
+		}
+		line, err := json.Marshal(list.of)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s%s: %s\n", before, list.name, line)
+		before = "  "
+	}
+	return nil
 }

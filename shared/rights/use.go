@@ -43,6 +43,7 @@ type Use struct {
 	Immutable bool
 	Rollout   bool // sync moves those who use the mirrors
 	Ephemeral bool // containers may be looked into from beside
+	Selector  bool // pods are chosen by their labels
 	// AllNamespaces: ls shows those of all namespaces.
 	AllNamespaces bool
 }
@@ -101,13 +102,15 @@ func here(u Use) Rule {
 // secrets is a rule on those that are concerned.
 func (u Use) secrets(verbs ...string) Rule { return rule("secrets", verbs...).named(u.Secrets...) }
 
+const noFingerprints = "mirrors are judged without fingerprints"
+
 func key(verbs ...string) Rule { return rule("secrets", verbs...).named(KeyName) }
 
 func (u Use) keyRead() Rules {
 	if u.KeyElsewhere {
 		return nil
 	}
-	return Rules{key("get").or("mirrors are judged by UIDs and versions alone, without fingerprints")}
+	return Rules{key("get").or(noFingerprints)}
 }
 
 func diff(u Use) Rules {
@@ -152,7 +155,7 @@ func finders(without string, needed ...string) Rules {
 	return all
 }
 
-const unseen = "what it would show is named as not seen, and nothing is called unused"
+const unseen = "what may not be seen is named"
 
 func consumers(Use) Rules { return append(Rules{rule("secrets", "list")}, finders(unseen)...) }
 
@@ -172,7 +175,10 @@ var ephemeral = Rules{rule("pods", "get"), rule("pods/ephemeralcontainers", "pat
 func peek(u Use) Rules {
 	all := Rules{u.secrets("get")}
 	exec := rule("pods/exec", "create")
-	if len(u.Targets) == 0 {
+	switch {
+	case u.Selector:
+		all = append(all, rule("pods", "list"), exec)
+	case len(u.Targets) == 0:
 		all = append(all, rule("pods", "get", "list"), exec, rule("jobs.batch", "list"))
 		for _, kind := range owners {
 			all = append(all, rule(kind, "get"))
@@ -182,18 +188,24 @@ func peek(u Use) Rules {
 		switch t.Resource {
 		case "pods":
 			all = append(all, rule("pods", "get").named(t.Name), exec.named(t.Name))
+			if u.Ephemeral {
+				all = append(all, rule("pods/ephemeralcontainers", "patch").named(t.Name))
+			}
 			continue
 		case "cronjobs.batch":
 			all = append(all, rule("jobs.batch", "list"))
 		}
 		all = append(all, rule(t.Resource, "get").named(t.Name), rule("pods", "list"), exec)
+		if u.Ephemeral {
+			all = append(all, ephemeral...)
+		}
 		if !slices.Contains(owners, t.Resource) {
 			for _, kind := range between {
 				all = append(all, rule(kind, "list").or("pods that it owns by way of these are not found, unless it has a selector"))
 			}
 		}
 	}
-	if u.Ephemeral {
+	if u.Ephemeral && len(u.Targets) == 0 {
 		all = append(all, ephemeral...)
 	}
 	return all
@@ -237,9 +249,12 @@ func rollout(u Use) Rules {
 			all = append(all, r)
 		}
 	}
-	const noNeed = "what doesn't follow by itself among these can't be moved, and all go back"
 	move := func(kind string, names ...string) {
-		all = append(all, rule(kind, "get", "patch").named(names...).or(noNeed))
+		r := rule(kind, "get", "patch").named(names...)
+		if len(names) == 0 {
+			r = r.or("what uses the secret, is of this kind and doesn't follow by itself can't be moved, and all go back")
+		}
+		all = append(all, r)
 		if kind == "statefulsets.apps" {
 			all = append(all, rule("pods", "delete").or("a StatefulSet that waits for a broken pod of an earlier template waits in vain"))
 		}
