@@ -124,7 +124,8 @@ func (e *Endpoint) helperCheck(ctx context.Context, g *engine) doctor.Check {
 	}
 	executable, err := embedded.Helper(g.architecture)
 	if err != nil {
-		c.State, c.Detail, c.Advice = doctor.Failed, err.Error(), "Talk to a manager of another architecture, or use --probe-image."
+		c.State, c.Detail = doctor.Failed, err.Error()
+		c.Advice = "Use secretx as it is released or as make build makes it, and a manager on amd64 or arm64; or name an image with --probe-image."
 		return c
 	}
 	tag := imageTag(executable)
