@@ -51,6 +51,10 @@ type Host struct {
 	ProbeImage func(out io.Writer, architecture string) error
 	// Ago says how long ago something was, in the host's words.
 	Ago func(time.Time) string
+	// Contexts are the names of those that the configuration of an orchestrator has.
+	Contexts func(secret.Kind) []string
+	// Completion says what else there is to know of the host's completion.
+	Completion string
 	// Version is printed by the verb version.
 	Version string
 }
@@ -147,7 +151,10 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		}
 	}
 	root.AddCommand(verbs...)
-	root.AddCommand(newProbeImageCommand(host), newVersionCommand(host))
+	root.AddCommand(newProbeImageCommand(host), newCompletionCommand(host), newVersionCommand(host))
+	for _, verb := range root.Commands() {
+		completer{host}.complete(verb)
+	}
 	return root
 }
 

@@ -88,6 +88,13 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 			return command.AskHidden(ctx, os.Stdin, dockerCLI.Err(), question)
 		},
 		ProbeImage: swarm.ProbeImage,
+		Contexts: func(kind secret.Kind) []string {
+			if kind == secret.Kubernetes {
+				return connect.KubernetesContexts(config.read)
+			}
+			return connect.DockerContexts(dockerCLI)
+		},
+		Completion: "docker completion prints the same.",
 		Version:    version,
 		Printer:    newPrinter,
 		Flags:      config.addFlags,

@@ -59,8 +59,16 @@ func newRoot() (*cobra.Command, error) {
 			return command.AskHidden(ctx, os.Stdin, os.Stderr, question)
 		},
 		ProbeImage: swarm.ProbeImage,
-		Version:    version,
-		Printer:    newPrinter,
+		Contexts: func(kind secret.Kind) []string {
+			if kind == secret.Kubernetes {
+				return connect.KubernetesContexts(kubeconfig(config))
+			}
+			return connect.DockerContexts(dockerCLI)
+		},
+		Completion: `With kubectl_complete-secretx on PATH, which the packages bring, the script of kubectl
+completion does all of this by itself.`,
+		Version: version,
+		Printer: newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
 			// A verb's own flag is meant where both have the name: --user of rbac is kubectl create rolebinding's.
 			its := pflag.NewFlagSet("kubectl", pflag.ContinueOnError)
