@@ -54,6 +54,7 @@ func newRoot() (*cobra.Command, error) {
 		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
 		Shown:    func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
+		Width:    func() int { w, _, _ := term.GetSize(int(os.Stdout.Fd())); return w },
 		Ago:      func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
 		Password: func(ctx context.Context, question string) ([]byte, error) {
 			return command.AskHidden(ctx, os.Stdin, os.Stderr, question)
