@@ -5,7 +5,8 @@
 
 # State is one folder. What a second `up` should not build again lies in the
 # cache, which `down` keeps.
-STATE=$(realpath -m -- "${SECRETX_TESTBED_DIR:-/var/lib/secretx-testbed}")
+DEFAULT_STATE=/var/lib/secretx-testbed
+STATE=$(realpath -m -- "${SECRETX_TESTBED_DIR:-$DEFAULT_STATE}")
 CACHE=$(realpath -m -- "${SECRETX_TESTBED_CACHE:-$STATE/cache}")
 
 # Every waiting time is multiplied by this; for machines that are slow.
@@ -157,12 +158,34 @@ lock() {
 	done
 }
 
+# cache_lock: several testbeds may share a cache; one at a time fills it. Unlike
+# the other lock, what is built holds it too: when its testbed was killed, the
+# next one waits for it to end. Whoever has waited looks again for what it needs.
+cache_lock() {
+	local from
+	while :; do
+		mkdir -p "$CACHE" || die "cannot make the folder $CACHE"
+		exec 8>>"$CACHE/lock"
+		if ! flock -n 8; then
+			from=$SECONDS
+			say "waiting for another testbed that fills the cache $CACHE"
+			until flock -w 30 8; do say "  … $(elapsed "$from")"; done
+		fi
+		[[ $CACHE/lock -ef /dev/fd/8 ]] && return
+	done
+}
+
+cache_unlock() { exec 8>&-; }
+
 # The mark tells a testbed's folder from any other: what lies in another is
 # neither used nor removed. The few that are there before the mark do not count.
 is_testbed() { [[ -e $STATE/testbed ]]; }
 
+# check_folder: the default folder is the testbed's by its name, whatever else
+# somebody has laid there, since no command touches that.
 check_folder() {
 	is_testbed || [[ ! -e $STATE ]] && return
+	[[ $STATE != "$DEFAULT_STATE" || ! -d $STATE ]] || return 0
 	[[ -d $STATE ]] || die "$STATE is not a folder"
 	[[ -z $(find "$STATE" -mindepth 1 -maxdepth 1 ! -name lock ! -name cache ! -name subnet ! -name log | head -n 1) ]] ||
 		die "$STATE holds other things: name an empty folder in SECRETX_TESTBED_DIR"

@@ -14,6 +14,11 @@ images_make() {
 	IMAGES=$CACHE/images-$key/images.tar
 	IDLE=$CACHE/images-$key/idle
 	[[ ! -d $CACHE/images-$key ]] || return 0
+	cache_lock
+	if [[ -d $CACHE/images-$key ]]; then
+		cache_unlock
+		return
+	fi
 	part=$CACHE/images.part
 	rm -rf "$part"
 	mkdir -p "$part/archive"
@@ -23,6 +28,7 @@ images_make() {
 	rm -rf "$part/archive" "$part/root"
 	chown -R 0:0 "$part"
 	mv "$part" "$CACHE/images-$key"
+	cache_unlock
 }
 
 images_build() {

@@ -94,8 +94,14 @@ kubernetes_cached() {
 }
 
 kubernetes_binaries() {
-	local part=$CACHE/kubernetes.part
 	kubernetes_cached && return
+	cache_lock
+	kubernetes_cached || kubernetes_fill
+	cache_unlock
+}
+
+kubernetes_fill() {
+	local part=$CACHE/kubernetes.part
 	rm -rf "$part"
 	mkdir -p "$part"
 	if [[ ${SECRETX_TESTBED_BUILD:-} != 1 ]]; then
