@@ -59,4 +59,4 @@ clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
 
 docs: ## the reference pages, from the commands
-	$(GO) test ./docker-plugin/... ./kubectl-plugin/... -run TestReferencePages -args -update
+	$(GO) test ./docker-plugin/cmd/... ./kubectl-plugin/... -run TestReferencePages -args -update

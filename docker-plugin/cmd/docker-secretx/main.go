@@ -64,11 +64,19 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		In:     dockerCLI.In(), Out: dockerCLI.Out(), Err: dockerCLI.Err(),
 		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
 		Shown:    func() bool { return dockerCLI.Out().IsTerminal() },
+		Width:    func() int { w, _, _ := term.GetSize(int(os.Stdout.Fd())); return w },
 		Ago:      func(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" },
 		Password: func(ctx context.Context, question string) ([]byte, error) {
 			return command.AskHidden(ctx, os.Stdin, dockerCLI.Err(), question)
 		},
 		ProbeImage: swarm.ProbeImage,
+		Contexts: func(kind secret.Kind) []string {
+			if kind == secret.Kubernetes {
+				return connect.KubernetesContexts(config.read)
+			}
+			return connect.DockerContexts(dockerCLI)
+		},
+		Completion: "docker completion prints the same.",
 		Version:    metadata.About.Version,
 		Printer:    newPrinter,
 		Flags:      config.addFlags,

@@ -53,13 +53,22 @@ func newRoot() (*cobra.Command, error) {
 		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
 		Shown:    func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
+		Width:    func() int { w, _, _ := term.GetSize(int(os.Stdout.Fd())); return w },
 		Ago:      func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
 		Password: func(ctx context.Context, question string) ([]byte, error) {
 			return command.AskHidden(ctx, os.Stdin, os.Stderr, question)
 		},
 		ProbeImage: swarm.ProbeImage,
-		Version:    version,
-		Printer:    newPrinter,
+		Contexts: func(kind secret.Kind) []string {
+			if kind == secret.Kubernetes {
+				return connect.KubernetesContexts(config.read)
+			}
+			return connect.DockerContexts(dockerCLI)
+		},
+		Completion: `With kubectl_complete-secretx on PATH, which the packages bring, the script of kubectl
+completion does all of this by itself.`,
+		Version: version,
+		Printer: newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
 			config.addFlags(flags)
 			flags.StringVar(&docker.Context, "docker-context", "", "Docker `context`, where an endpoint names none")
