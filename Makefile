@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/secretx/secretx/docker-plugin/metadata.version=$(VERSION)
 BUILD := $(GO) build -ldflags '$(LDFLAGS)'
 # The same for builds, tests and releases: what they have in common is so compiled once.
 export CGO_ENABLED := 0
@@ -62,4 +62,4 @@ clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
 
 docs: ## the reference pages, from the commands
-	$(GO) test ./docker-plugin/... ./kubectl-plugin/... -run TestReferencePages -args -update
+	$(GO) test ./docker-plugin/cmd/... ./kubectl-plugin/... -run TestReferencePages -args -update
