@@ -61,5 +61,6 @@ cross: ## every platform that is released
 clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
 
-docs: ## the reference pages, from the commands
+docs: ## the reference pages, from the commands, and the table of rights
+	$(GO) test ./shared/rights -run TestTable -args -update
 	$(GO) test ./docker-plugin/cmd/... ./kubectl-plugin/... -run TestReferencePages -args -update

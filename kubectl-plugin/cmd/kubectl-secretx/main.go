@@ -70,7 +70,10 @@ completion does all of this by itself.`,
 		Version: version,
 		Printer: newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
-			config.addFlags(flags)
+			// A verb's own flag is meant where both have the name: --user of rbac is kubectl create rolebinding's.
+			its := pflag.NewFlagSet("kubectl", pflag.ContinueOnError)
+			config.addFlags(its)
+			flags.AddFlagSet(its)
 			flags.StringVar(&docker.Context, "docker-context", "", "Docker `context`, where an endpoint names none")
 			flags.StringVar(&dockerHost, "docker-host", "", "Docker `host` to connect to, where an endpoint names no context")
 		},
