@@ -117,6 +117,7 @@ spec:
 // inSwarm makes a secret and two services that use it.
 func inSwarm(t *testing.T) *rotating {
 	w := newWorld(t)
+	bringHelper(t)
 	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), side: []string{"--in", "swarm"}}
 	r.env = []string{"DOCKER_HOST=" + w.swarm.DaemonHost()}
 	if code, out := r.run(append([]string{"create", r.name, "--from-file", r.value()}, r.side...)...); code != 0 {
@@ -172,6 +173,7 @@ func immutable(t *testing.T) *rotating {
 // mirrored makes a Secret, and two services that use its mirror in the Swarm.
 func mirrored(t *testing.T) *rotating {
 	r := inKubernetes(t)
+	bringHelper(t)
 	r.env, r.side, r.origin = append(r.env, "DOCKER_HOST="+r.swarm.DaemonHost()), nil, "kubernetes"
 	shell(t, r.env, "kubectl delete deployment a b")
 	if code, out := r.run("sync", r.name); code != 0 {
