@@ -370,8 +370,11 @@ func (t *translation) readRunning(ctx context.Context) (*translate.Source, error
 			t.say("the secrets could not be looked at, and are called what sync calls those that it has not made: " + err.Error())
 		}
 		source.Secrets = append(source.Secrets, withoutValues(known)...)
-		if far, err := t.side(otherKind(kind)); err == nil && kind == secret.Kubernetes {
-			t.to.Mirrors = far.mirrors(ctx)
+		if place, err := s.Place(ctx); err == nil {
+			t.to.Rules.Namespace = place.Namespace
+		}
+		if far, err := t.side(otherKind(kind)); err == nil {
+			t.to.Far, t.to.Mirrors = far.mirrors(ctx, kind == secret.Kubernetes)
 		}
 	}
 	return source, nil
@@ -387,15 +390,18 @@ func otherKind(kind secret.Kind) secret.Kind {
 // askTime is how long the other side is asked for what is good to know, and not needed.
 const askTime = 5 * time.Second
 
-// mirrors are the secrets of the other side, where it can be reached.
-func (s side) mirrors(ctx context.Context) []secret.Secret {
+// mirrors says who the other side is and which secrets it has, where it can be reached.
+func (s side) mirrors(ctx context.Context, listed bool) (identity string, all []secret.Secret) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	all, err := s.List(ctx, nil)
+	place, err := s.Place(ctx)
 	if err != nil {
-		return nil
+		return "", nil
 	}
-	return withoutValues(all)
+	if listed {
+		all, _ = s.List(ctx, nil)
+	}
+	return place.Identity, withoutValues(all)
 }
 
 // withoutValues leaves the names of keys.
