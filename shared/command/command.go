@@ -157,7 +157,7 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 	}
 	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
 		newCreateCommand(host), newCurrentCommand(host), newRotateCommand(host),
-		newRmCommand(host), newPruneCommand(host), newTranslateCommand(host)}
+		newRmCommand(host), newPruneCommand(host), newTranslateCommand(host), newRbacCommand(host), newDoctorCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			host.Flags(verb.Flags())
