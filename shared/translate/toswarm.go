@@ -105,7 +105,7 @@ func (s *service) translate() {
 			continue
 		}
 		s.env = append(s.env, v)
-		s.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+v.Value)
+		s.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+v.Value+pointer(c.Files, v))
 	}
 	s.commands()
 	s.variables(fromSecrets)
