@@ -76,6 +76,7 @@ var rightsCases = map[string]rightsCase{
 	"rm":               {verb: "rm NAME", prepare: kubeSecret},
 	"prune":            {verb: "prune NAME --yes", prepare: orphanHere, lack: map[string]int{"delete secrets": 1}},
 	"current":          {verb: "current NAME --in kubernetes", shared: true, prepare: kubeSecret},
+	"translate":        {verb: "translate deployment/web", shared: true, prepare: usedByDeployment, silent: []string{"list services"}},
 	"doctor":           {verb: "doctor --for doctor", shared: true, prepare: nothing, lack: map[string]int{"get namespaces": 1}},
 }
 

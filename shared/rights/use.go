@@ -69,12 +69,12 @@ func Verb(name string) (string, error) {
 
 // Verbs are those that take any rights.
 var Verbs = []string{
-	"diff", "sync", "verify", "peek-in-container", "consumers", "ls", "inspect", "create", "rotate", "rm", "prune", "current", "doctor",
+	"diff", "sync", "verify", "peek-in-container", "consumers", "ls", "inspect", "create", "rotate", "rm", "prune", "current", "translate", "doctor",
 }
 
 var verbs = map[string]func(Use) Rules{
 	"diff": diff, "sync": sync, "verify": verify, "peek-in-container": peek, "consumers": consumers, "ls": list, "inspect": list,
-	"create": create, "rotate": rotate, "rm": remove, "prune": prune, "current": current, "doctor": doctor,
+	"create": create, "rotate": rotate, "rm": remove, "prune": prune, "current": current, "translate": translate, "doctor": doctor,
 }
 
 // For gives the rules that a use takes.
@@ -88,10 +88,14 @@ func For(u Use) (Rules, error) {
 			return nil, fmt.Errorf("%s: a namespace is the side of the origins or of the mirrors", verb)
 		}
 	}
-	return append(Rules{here(u)}, verbs[verb](u)...).Merged(), nil
+	all := verbs[verb](u)
+	if verb != "translate" { // which only reads what it is told to
+		all = append(Rules{here(u)}, all...)
+	}
+	return all.Merged(), nil
 }
 
-// here is what every verb does first: the UID of the namespace is the identity of the endpoint.
+// here is what the verbs do first: the UID of the namespace is the identity of the endpoint.
 func here(u Use) Rule {
 	if u.AllNamespaces {
 		return rule("namespaces", "get", "list")
@@ -207,6 +211,23 @@ func peek(u Use) Rules {
 	}
 	if u.Ephemeral && len(u.Targets) == 0 {
 		all = append(all, ephemeral...)
+	}
+	return all
+}
+
+func translate(u Use) Rules {
+	all := Rules{
+		u.secrets("get").or("secrets are called what sync calls those that it has not made, which is said"),
+		rule("services", "list").or("the Services that lead to it are left out"),
+	}
+	if len(u.Targets) == 0 {
+		all = append(all, rule("pods", "get"))
+		for _, kind := range owners {
+			all = append(all, rule(kind, "get"))
+		}
+	}
+	for _, t := range u.Targets {
+		all = append(all, rule(t.Resource, "get").named(t.Name))
 	}
 	return all
 }
