@@ -247,15 +247,13 @@ func current(Use) Rules { return Rules{rule("secrets", "list")} }
 
 func rotate(u Use) Rules {
 	all := Rules{rule("secrets", "get", "list")}
-	switch {
-	case u.Immutable, len(u.Secrets) == 0:
-		all = append(all, rule("secrets", "create", "patch", "delete")) // versions have names of their own
-	default:
-		backups := make([]string, len(u.Secrets))
-		for i, name := range u.Secrets {
-			backups[i] = name + backupSuffix
-		}
-		all = append(all, u.secrets("patch"), rule("secrets", "create", "patch", "delete").named(backups...))
+	backups := make([]string, len(u.Secrets))
+	for i, name := range u.Secrets {
+		backups[i] = name + backupSuffix
+	}
+	all = append(all, u.secrets("patch"), rule("secrets", "create", "patch", "delete").named(backups...))
+	if u.Immutable { // versions have names of their own
+		all = append(all, rule("secrets", "create", "patch"), rule("secrets", "delete").or("older versions stay, which is said"))
 	}
 	return append(all, rollout(u)...)
 }
