@@ -141,15 +141,6 @@ func inKubernetes(t *testing.T) *rotating {
 	return r
 }
 
-// kubeconfigIn is the testbed's with another namespace.
-func kubeconfigIn(t *testing.T, namespace string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	must(t, os.WriteFile(path, []byte(shell(t, nil, "kubectl config view --raw")), 0o600))
-	shell(t, []string{"KUBECONFIG=" + path}, "kubectl config set-context --current --namespace="+namespace)
-	return path
-}
-
 // deploy makes a Deployment that has a key of the Secret in its environment, and waits until it runs.
 func (r *rotating) deploy(name, key, script string, replicas int) {
 	r.t.Helper()
