@@ -242,7 +242,7 @@ func (r *run) store(item *plan.Item) error {
 	var err error
 	switch item.Action {
 	case plan.Create:
-		_, err = r.to.Create(r.ctx, item.Desired)
+		_, err = r.to.Create(r.ctx, *item.Desired)
 	case plan.AddVersion:
 		if item.Existing.Mark == nil {
 			// A stranger's secret that is written over becomes version 1, of unknown content.
@@ -250,13 +250,13 @@ func (r *run) store(item *plan.Item) error {
 				return err
 			}
 		}
-		_, err = r.to.Create(r.ctx, item.Desired)
+		_, err = r.to.Create(r.ctx, *item.Desired)
 	case plan.Replace:
 		if err = r.to.Remove(r.ctx, *item.Existing); err == nil {
-			_, err = r.to.Create(r.ctx, item.Desired)
+			_, err = r.to.Create(r.ctx, *item.Desired)
 		}
 	case plan.Update, plan.Adopt, plan.Refresh:
-		_, err = r.to.Update(r.ctx, *item.Existing, item.Desired)
+		_, err = r.to.Update(r.ctx, *item.Existing, *item.Desired)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -185,6 +186,7 @@ func (p *pair) apply(ctx context.Context, s sides, todo plan.Plan, concurrency i
 	if err != nil {
 		return nil, err
 	}
+	debug.SetGCPercent(100) // from here on it is speed that matters
 	options := apply.Options{Concurrency: concurrency, Key: key, Each: progress.each(todo)}
 	outcomes := apply.Run(ctx, todo, p.from, p.to, options)
 	if !slices.ContainsFunc(outcomes, overtaken) {

@@ -95,9 +95,8 @@ type Item struct {
 	Action  Action
 
 	Existing *secret.Secret // what stands there now
-	// Desired is what to write, where there is an Action; values that are not known yet have an entry in
-	// Sources.
-	Desired secret.Secret
+	// Desired is what to write, nil where nothing is; values that are not known yet have an entry in Sources.
+	Desired *secret.Secret
 	// Sources says for each key of Desired what it is a copy of, in the same order. A key that the
 	// mirror keeps as it is has none.
 	Sources []mapping.OriginKey
@@ -204,9 +203,11 @@ func choose(all []mapping.Origin, to string, options Options) (selected []mappin
 	}
 	for _, o := range all {
 		named := false
-		for name := range called(o) {
-			if _, yes := asked[name]; yes {
-				asked[name], named = true, true
+		if len(asked) > 0 {
+			for name := range called(o) {
+				if _, yes := asked[name]; yes {
+					asked[name], named = true, true
+				}
 			}
 		}
 		chosen := named
