@@ -329,7 +329,7 @@ func touched(o mapping.Origin, only map[string]bool) bool {
 // There leaves of names those that stand at either side.
 func (w *Observed) There(names []string) (there []string) {
 	for _, name := range names {
-		if len(w.called[name]) > 0 || len(w.mentioned[name]) > 0 {
+		if len(w.called()[name]) > 0 || len(w.mentioned()[name]) > 0 {
 			there = append(there, name)
 		}
 	}
