@@ -184,7 +184,9 @@ func TestOutage(t *testing.T) {
 	until(t, "writes fail", func() bool { return failures.Load() > 2 })
 	put(from.Memory, "s05", "k", "three")
 	to.Before(nil)
-	until(t, "they are made up for", func() bool { return has(to, "s04.k.v2", "s04.k.v2", "two") && (has(to, "s05.k.v2", "s05.k.v2", "three") || has(to, "s05.k.v3", "s05.k.v3", "three")) })
+	until(t, "they are made up for", func() bool {
+		return has(to, "s04.k.v2", "s04.k.v2", "two") && (has(to, "s05.k.v2", "s05.k.v2", "three") || has(to, "s05.k.v3", "s05.k.v3", "three"))
+	})
 	// A write whose answer is lost.
 	var lost atomic.Bool
 	to.After(func(_ context.Context, c storetest.Call) error {
