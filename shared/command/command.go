@@ -142,18 +142,20 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	host.Printer = host.printer()
 	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
 		newCreateCommand(host), newCurrentCommand(host), newRotateCommand(host),
 		newRmCommand(host), newPruneCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
-			host.Flags(verb.Flags())
+			grouped(verb.Flags(), groupConnection, func() { host.Flags(verb.Flags()) })
 		}
 	}
 	root.AddCommand(verbs...)
 	root.AddCommand(newProbeImageCommand(host), newCompletionCommand(host), newVersionCommand(host))
 	for _, verb := range root.Commands() {
 		completer{host}.complete(verb)
+		host.inStyle(verb)
 	}
 	return root
 }

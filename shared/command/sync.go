@@ -50,7 +50,7 @@ equal, --force overwrites what is not, --prune removes mirrors whose origin is g
 
 Exits 0 when all is in line, 1 when something is left, 2 when nothing could be done.`,
 		Example: examples(host,
-			"sync user-pass", "One secret to the other side",
+			"sync OWN", "One secret to the other side",
 			"sync --all --prune", "All secrets, and no mirrors of what is gone",
 			"sync --all --dry-run", "Only show what would be done",
 			"sync --all --rollout", "And bring new values to all who use them",
