@@ -51,7 +51,7 @@ func TestCompletion(t *testing.T) {
 
 	shim := t.TempDir()
 	must(t, os.Symlink(get[string](t)(filepath.Abs("../../kubectl-plugin/kubectl_complete-secretx")), filepath.Join(shim, "kubectl_complete-secretx")))
-	config := kubeconfigIn(t, namespace)
+	config := kubeconfigIn(t, t.TempDir(), namespace)
 	for shell, how := range shells {
 		for name, source := range map[string]string{"kubectl's": "kubectl", "the plugin's": "kubectl secretx"} {
 			t.Run(shell+"/"+name, func(t *testing.T) {
@@ -136,11 +136,11 @@ func completions(w *world, namespace, other string) []typed {
 }
 
 // kubeconfigIn writes the testbed's kubeconfig with another namespace.
-func kubeconfigIn(t *testing.T, namespace string) string {
+func kubeconfigIn(t *testing.T, folder, namespace string) string {
 	t.Helper()
 	config := get[*clientcmdapi.Config](t)(clientcmd.LoadFromFile(os.Getenv("KUBECONFIG")))
 	config.Contexts[config.CurrentContext].Namespace = namespace
-	path := filepath.Join(t.TempDir(), "kubeconfig")
+	path := filepath.Join(folder, "kubeconfig")
 	must(t, clientcmd.WriteToFile(*config, path))
 	return path
 }

@@ -84,11 +84,11 @@ func (h Host) printer() func(*pflag.FlagSet, []report.Column) Printer {
 }
 
 // examples lays out pairs of arguments and what they do. OWN, SPARE and OLD stand for names at the
-// side of the host CLI, of which the first is in use.
+// side of the host CLI, of which the first is in use, and KEY for the flag that it needs where it has several.
 func examples(host Host, pairs ...string) string {
-	names := strings.NewReplacer("OWN", "db-password", "SPARE", "api-token", "OLD", "old-token")
+	names := strings.NewReplacer("OWN", "db-password", "SPARE", "api-token", "OLD", "old-token", " KEY", "")
 	if host.Native == secret.Kubernetes {
-		names = strings.NewReplacer("OWN", "user-pass", "SPARE", "api-key", "OLD", "old-key")
+		names = strings.NewReplacer("OWN", "user-pass", "SPARE", "api-key", "OLD", "old-key", "KEY", "--key password")
 	}
 	text := ""
 	for i := 0; i+1 < len(pairs); i += 2 {

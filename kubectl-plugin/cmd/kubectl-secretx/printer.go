@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -55,7 +56,7 @@ func (p *printer) Human() bool { return p.format() == "" || p.format() == "wide"
 func (p *printer) Print(out io.Writer, d report.Document) error {
 	switch p.format() {
 	case "", "wide":
-		return report.Table(out, p.columns, d.Rows(), report.TableOptions{NoHeader: p.noHeaders, Wide: p.format() == "wide"})
+		return report.Table(out, p.columns, d.Rows(), report.TableOptions{NoHeader: p.noHeaders, Wide: p.format() == "wide", Screen: command.ScreenOf(os.Stdout)})
 	case "json":
 		return report.JSON(out, d)
 	case "yaml":

@@ -46,7 +46,7 @@ func options(flags *pflag.FlagSet) string {
 	var all []string
 	flags.VisitAll(func(f *pflag.Flag) {
 		_, text := pflag.UnquoteUsage(f)
-		short, fallback := "    ", f.DefValue
+		short, fallback := "", f.DefValue
 		if f.Shorthand != "" {
 			short = "-" + f.Shorthand + ", "
 		}
