@@ -133,21 +133,12 @@ func inKubernetes(t *testing.T) *rotating {
 	w := newWorld(t)
 	namespace := get[string](t)(w.namespace())
 	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), side: []string{"--in", "kubernetes"}}
-	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, namespace)}
+	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, t.TempDir(), namespace)}
 	shell(t, r.env, fmt.Sprintf("kubectl create secret generic %s --from-file=value=%s", r.name, r.value()))
 	for _, name := range []string{"a", "b"} {
 		r.deploy(name, "value", "sleep 10000", 1)
 	}
 	return r
-}
-
-// kubeconfigIn is the testbed's with another namespace.
-func kubeconfigIn(t *testing.T, namespace string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	must(t, os.WriteFile(path, []byte(shell(t, nil, "kubectl config view --raw")), 0o600))
-	shell(t, []string{"KUBECONFIG=" + path}, "kubectl config set-context --current --namespace="+namespace)
-	return path
 }
 
 // deploy makes a Deployment that has a key of the Secret in its environment, and waits until it runs.
@@ -188,7 +179,7 @@ func mirroredBack(t *testing.T) *rotating {
 	w := newWorld(t)
 	namespace := get[string](t)(w.namespace())
 	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), origin: "swarm"}
-	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, namespace), "DOCKER_HOST=" + w.swarm.DaemonHost()}
+	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, t.TempDir(), namespace), "DOCKER_HOST=" + w.swarm.DaemonHost()}
 	for _, args := range [][]string{{"create", r.name, "--in", "swarm", "--from-file", r.value()}, {"sync", r.name, "--from", "swarm", "--to", "kubernetes"}} {
 		if code, out := r.run(args...); code != 0 {
 			t.Fatal(out)

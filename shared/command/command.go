@@ -38,6 +38,9 @@ type Host struct {
 	// Shown tells whether standard output is a terminal.
 	Shown func() bool
 
+	// Width is how many columns standard output has, 0 where it is no terminal.
+	Width func() int
+
 	// Open gives an endpoint without connecting to it.
 	Open func(endpoint.Address, OpenOptions) (endpoint.Endpoint, error)
 	// Printer adds the host's output flags and gives what prints documents with these columns by them.
@@ -59,6 +62,16 @@ type Host struct {
 	Version string
 
 	live *live
+}
+
+// width is how many columns there are to write in.
+func (h Host) width() int {
+	if h.Width != nil {
+		if n := h.Width(); n > 0 {
+			return n
+		}
+	}
+	return 100
 }
 
 // OpenOptions are what a verb asks of its endpoints.
@@ -148,7 +161,7 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 	host, onScreen := host.onScreen()
 	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
 		newCreateCommand(host), newCurrentCommand(host), newRotateCommand(host),
-		newRmCommand(host), newPruneCommand(host)}
+		newRmCommand(host), newPruneCommand(host), newTranslateCommand(host), newRbacCommand(host), newDoctorCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			grouped(verb.Flags(), groupConnection, func() { host.Flags(verb.Flags()) })

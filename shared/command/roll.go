@@ -15,6 +15,7 @@ import (
 
 	"github.com/secretx/secretx/shared/consumers"
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
@@ -250,7 +251,7 @@ func (r *roller) current(ctx context.Context, containers []peek.Container, now [
 			}
 		}
 	}
-	made, err := digests(ctx, r, plan.Side{Place: r.place, Secrets: now}, refs, nonce)
+	made, err := mirror.Digests(ctx, r, plan.Side{Place: r.place, Secrets: now}, refs, nonce)
 	if err != nil {
 		return nil, err
 	}

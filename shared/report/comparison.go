@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/secretx/secretx/shared/apply"
@@ -13,14 +14,21 @@ import (
 const (
 	KindDiff = "Diff"
 	KindSync = "Sync"
+	// Those of mirrors that files declare.
+	KindDiffs = "DiffList"
+	KindSyncs = "SyncList"
 )
 
 // Comparison is the result of diff and sync: origins and their mirrors.
 type Comparison struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	From       Place  `json:"from"`
-	To         Place  `json:"to"`
+	// SecretMirror is what the mirror is called that a file declares.
+	SecretMirror string `json:"secretMirror,omitempty"`
+	From         Place  `json:"from"`
+	To           Place  `json:"to"`
+	// Error says why nothing could be done about any of it, where there are others.
+	Error string `json:"error,omitempty"`
 	// DryRun tells that sync wrote nothing because it was told so.
 	DryRun bool `json:"dryRun,omitempty"`
 	// Proven tells that values were compared and not only claims.
@@ -66,38 +74,47 @@ type Summary struct {
 
 // OfPlan is the document of a plan that was not carried out.
 func OfPlan(kind string, p plan.Plan) Comparison {
-	outcomes := make([]apply.Outcome, len(p.Items))
-	for i, item := range p.Items {
-		outcomes[i].Item = item
+	d := comparisonOf(kind, p.From, p.To, len(p.Items))
+	for i := range p.Items {
+		d.add(&p.Items[i], apply.None, nil)
 	}
-	return OfOutcomes(kind, p.From, p.To, outcomes)
+	return d
 }
 
 // OfOutcomes is the document of a plan that was carried out.
 func OfOutcomes(kind string, from, to endpoint.Place, outcomes []apply.Outcome) Comparison {
-	d := Comparison{
-		APIVersion: APIVersion, Kind: kind, From: placeOf(from), To: placeOf(to),
-		Items: make([]Item, 0, len(outcomes)), Summary: Summary{Total: len(outcomes), States: map[string]int{}},
-	}
-	for _, o := range outcomes {
-		item := Item{
-			Origins: o.Item.Origins, Mirror: o.Item.Name, State: string(o.Item.State), Reason: o.Item.Reason,
-			Keys: make([]Key, 0, len(o.Item.Keys)), Action: string(o.Item.Action), Result: string(o.Result),
-		}
-		for _, k := range o.Item.Keys {
-			item.Keys = append(item.Keys, Key{k.Name, string(k.State)})
-		}
-		d.Summary.States[item.State]++
-		switch o.Result {
-		case apply.Done:
-			d.Summary.Done++
-		case apply.Failed, apply.Interrupted:
-			d.Summary.Failed++
-			item.Error = o.Err.Error()
-		}
-		d.Items = append(d.Items, item)
+	d := comparisonOf(kind, from, to, len(outcomes))
+	for i := range outcomes {
+		o := &outcomes[i]
+		d.add(&o.Item, o.Result, o.Err)
 	}
 	return d
+}
+
+func comparisonOf(kind string, from, to endpoint.Place, n int) Comparison {
+	return Comparison{
+		APIVersion: APIVersion, Kind: kind, From: placeOf(from), To: placeOf(to),
+		Items: make([]Item, 0, n), Summary: Summary{Total: n, States: map[string]int{}},
+	}
+}
+
+func (d *Comparison) add(found *plan.Item, result apply.Result, err error) {
+	item := Item{
+		Origins: found.Origins, Mirror: found.Name, State: string(found.State), Reason: found.Reason,
+		Keys: make([]Key, 0, len(found.Keys)), Action: string(found.Action), Result: string(result),
+	}
+	for _, k := range found.Keys {
+		item.Keys = append(item.Keys, Key{k.Name, string(k.State)})
+	}
+	d.Summary.States[item.State]++
+	switch result {
+	case apply.Done:
+		d.Summary.Done++
+	case apply.Failed, apply.Interrupted:
+		d.Summary.Failed++
+		item.Error = err.Error()
+	}
+	d.Items = append(d.Items, item)
 }
 
 func placeOf(p endpoint.Place) Place { return Place{string(p.Kind), p.Name, p.Identity} }
@@ -107,6 +124,7 @@ func (d Comparison) Same() bool { return d.Summary.States[string(plan.InSync)] =
 
 // ComparisonColumns are those of diff and sync.
 var ComparisonColumns = []Column{
+	{Name: "SecretMirror"},
 	{Name: "Secret", Always: true}, {Name: "Key", Always: true}, {Name: "State", Always: true, State: true},
 	{Name: "Mirror", Always: true}, {Name: "Action"}, {Name: "Result", State: true}, {Name: "Detail", Text: true},
 }
@@ -114,9 +132,12 @@ var ComparisonColumns = []Column{
 // Rows gives a row for each key, and one for a mirror without keys.
 func (d Comparison) Rows() []Row {
 	rows := make([]Row, 0, len(d.Items))
+	if d.Error != "" {
+		rows = append(rows, Row{d.SecretMirror, "", "", "error", "", "", "", d.Error})
+	}
 	for _, item := range d.Items {
 		row := func(key, state, detail string) Row {
-			return Row{strings.Join(item.Origins, ","), key, state, item.Mirror, item.Action, item.Result, detail}
+			return Row{d.SecretMirror, strings.Join(item.Origins, ","), key, state, item.Mirror, item.Action, item.Result, detail}
 		}
 		detail := cmp.Or(item.Error, item.Reason)
 		if len(item.Keys) == 0 {
@@ -143,7 +164,9 @@ func (d Comparison) Names() []string {
 
 // Text is the line that sums it up: "3 mirrors: 1 changed, 2 in-sync" for what was only looked at,
 // "3 mirrors: 1 written, 2 in-sync" for what was worked on.
-func (d Comparison) Text() string {
+func (d Comparison) Text() string { return sum(len(d.Items), "mirror", d.counts()) }
+
+func (d Comparison) counts() map[string]int {
 	counts := map[string]int{}
 	for _, item := range d.Items {
 		what := item.State
@@ -158,5 +181,74 @@ func (d Comparison) Text() string {
 		}
 		counts[what]++
 	}
-	return sum(len(d.Items), "mirror", counts)
+	return counts
+}
+
+// Comparisons is the result of diff and sync of all mirrors that files declare.
+type Comparisons struct {
+	APIVersion string             `json:"apiVersion"`
+	Kind       string             `json:"kind"`
+	Items      []Comparison       `json:"items"`
+	Summary    ComparisonsSummary `json:"summary"`
+}
+
+// ComparisonsSummary counts the mirrors of all, and those declared ones that nothing could be done about.
+type ComparisonsSummary struct {
+	Summary
+	Errors int `json:"errors"`
+}
+
+// OfComparisons gathers results.
+func OfComparisons(kind string, items []Comparison) Comparisons {
+	d := Comparisons{APIVersion: APIVersion, Kind: kind, Items: items, Summary: ComparisonsSummary{Summary: Summary{States: map[string]int{}}}}
+	for _, one := range items {
+		d.Summary.Total += one.Summary.Total
+		d.Summary.Done += one.Summary.Done
+		d.Summary.Failed += one.Summary.Failed
+		for state, n := range one.Summary.States {
+			d.Summary.States[state] += n
+		}
+		if one.Error != "" {
+			d.Summary.Errors++
+		}
+	}
+	return d
+}
+
+// Same tells whether all was found in sync.
+func (d Comparisons) Same() bool {
+	return d.Summary.Errors == 0 && d.Summary.States[string(plan.InSync)] == d.Summary.Total
+}
+
+// Rows are those of all.
+func (d Comparisons) Rows() []Row {
+	var rows []Row
+	for _, one := range d.Items {
+		rows = append(rows, one.Rows()...)
+	}
+	return rows
+}
+
+// Names are those of all mirrors.
+func (d Comparisons) Names() []string {
+	var names []string
+	for _, one := range d.Items {
+		names = append(names, one.Names()...)
+	}
+	return names
+}
+
+// Text sums all up.
+func (d Comparisons) Text() string {
+	counts := map[string]int{}
+	for _, one := range d.Items {
+		for what, n := range one.counts() {
+			counts[what] += n
+		}
+	}
+	text := sum(d.Summary.Total, "mirror", counts)
+	if n := d.Summary.Errors; n > 0 {
+		text += fmt.Sprintf("; %d of %d declared could not be looked at", n, len(d.Items))
+	}
+	return text
 }
