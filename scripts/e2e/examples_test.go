@@ -53,6 +53,33 @@ spec:
         command: [sleep, "1000"]
         env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: user-pass, key: password}}}]
 END
+cat >mirrors.yaml <<'END'
+apiVersion: secretx.github.io/v1alpha1
+kind: SecretMirror
+metadata: {name: keys}
+spec:
+  from: kubernetes
+  to: swarm
+  names: [old-key]
+END
+cat >compose.yaml <<'END'
+services:
+  web:
+    image: secretx-test/busybox:1
+    secrets: [db-password]
+secrets:
+  db-password: {external: true}
+END
+cat >pod.yaml <<'END'
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers:
+  - name: app
+    image: secretx-test/busybox:1
+    env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: user-pass, key: password}}}]
+END
 kubectl rollout status deployment/web --timeout 60s
 printf second >pass
 wait "$swarm"
@@ -66,7 +93,7 @@ var before = map[string]string{
 
 // looks are verbs that change nothing, so that the stage serves the next one, too; differing is no failure of
 // those that compare.
-var looks, compares = []string{"ls", "inspect", "current", "completion", "version", "consumers", "diff", "verify", "peek-in-container"}, []string{"diff", "verify", "peek-in-container"}
+var looks, compares = []string{"ls", "inspect", "current", "completion", "version", "consumers", "diff", "verify", "peek-in-container", "rbac", "translate", "probe-image"}, []string{"diff", "verify", "peek-in-container"}
 
 // TestExamples runs each example of each help text, taken from the commands themselves, on a terminal, in
 // the second Swarm and a namespace of its own.
