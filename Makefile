@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: docs build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed
+.PHONY: docs build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed release-check test-clis
 
 build: ## both plugins into bin/
 	@scripts/build-probe
@@ -54,6 +54,12 @@ cross: ## every platform that is released
 	  echo "build $$p/$$a"; \
 	  GOOS=$$p GOARCH=$$a CGO_ENABLED=0 $(GO) build ./docker-plugin/... ./kubectl-plugin/... || exit 1; \
 	done; done
+
+release-check: ## a release as a snapshot, twice; installed, tried and removed in a fresh Debian
+	scripts/release-check
+
+test-clis: testbed ## the oldest and the newest docker and kubectl run the plugins
+	scripts/test-clis
 
 clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
