@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // testbed is both orchestrators as the tests see them, by clients that share nothing with secretx.
@@ -509,4 +511,14 @@ func get[T any](t testing.TB) func(T, error) T {
 
 func get2[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T { t.Helper(); must(t, err); return v }
+}
+
+// kubeconfigIn writes the testbed's kubeconfig with another namespace.
+func kubeconfigIn(t *testing.T, namespace string) string {
+	t.Helper()
+	config := get[*clientcmdapi.Config](t)(clientcmd.LoadFromFile(os.Getenv("KUBECONFIG")))
+	config.Contexts[config.CurrentContext].Namespace = namespace
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, clientcmd.WriteToFile(*config, path))
+	return path
 }

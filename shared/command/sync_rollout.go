@@ -30,10 +30,14 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 	}
 	families := scene{place: todo.To, secrets: all}.families()
 	names := map[string]bool{}
-	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Written: map[string]bool{}}
+	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Instead: map[string]secret.Ref{}, Written: map[string]bool{}}
 	var now []secret.Secret
 	for _, item := range todo.Items {
-		versions := families[item.Desired.LogicalName()]
+		name := item.Desired.LogicalName()
+		if item.Action == plan.Nothing && item.Existing != nil {
+			name = item.Existing.LogicalName()
+		}
+		versions := families[name]
 		if len(versions) == 0 || item.Action == plan.Remove || !item.Owned && item.Action == plan.Nothing {
 			continue
 		}
@@ -47,6 +51,7 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 			one := changeTo(newest, versions, secret.Swarm)
 			maps.Copy(change.Newest, one.Newest)
 			maps.Copy(change.Before, one.Before)
+			maps.Copy(change.Instead, one.Instead)
 			continue
 		}
 		change.Written[newest.Name] = true
