@@ -101,7 +101,9 @@ func (r *roller) roll(ctx context.Context, d *report.Rotation, c course) error {
 		}
 	}
 	if err == nil && len(unproven) > 0 {
-		d.Result = report.RolloutUnproven
+		if d.Result == report.RolloutDone {
+			d.Result = report.RolloutUnproven
+		}
 		d.Notes = append(d.Notes, unproven...)
 	}
 	return err
