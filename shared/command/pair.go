@@ -46,7 +46,9 @@ func (o *pairOptions) addFlags(flags *pflag.FlagSet, native secret.Kind) {
 	flags.BoolVar(&o.request.NoProbe, "no-probe", false, "Never run a job in the Swarm to read its secrets")
 	flags.StringVar(&o.probeImage, "probe-image", "", "Image of the probe, from a registry that the Swarm's nodes can pull from")
 	flags.StringVar(&o.fingerprintKey, "fingerprint-key", "", "Read the installation key from this `file` and not from the Secret in the namespace")
-	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	grouped(flags, groupConnection, func() {
+		flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	})
 }
 
 // selectionFlags are those that a saved plan answers already.
