@@ -107,6 +107,18 @@ func newTestbed(t testing.TB) *testbed {
 	return b
 }
 
+// bringHelper loads secretx's helper into the testbed's other engines, as its manual says: there is no registry
+// that they could pull it from.
+func bringHelper(t testing.TB) {
+	t.Helper()
+	for i := 2; os.Getenv(fmt.Sprintf("SECRETX_TESTBED_NODE%d", i)) != ""; i++ {
+		load := fmt.Sprintf(`docker secretx probe-image | docker -H "$SECRETX_TESTBED_NODE%d" load`, i)
+		if out, err := exec.Command("sh", "-c", load).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", load, err, out)
+		}
+	}
+}
+
 // world is what one test has to itself: namespaces, and a prefix for all names in the Swarms. It
 // is gone when the test ends.
 type world struct {

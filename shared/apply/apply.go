@@ -249,7 +249,7 @@ func (r *run) fingerprint(item *plan.Item) {
 func (r *run) store(item *plan.Item) (written secret.Secret, err error) {
 	switch item.Action {
 	case plan.Create:
-		written, err = r.to.Create(r.ctx, item.Desired)
+		written, err = r.to.Create(r.ctx, *item.Desired)
 	case plan.AddVersion:
 		if item.Existing.Mark == nil {
 			// A stranger's secret that is written over becomes version 1, of unknown content.
@@ -257,13 +257,13 @@ func (r *run) store(item *plan.Item) (written secret.Secret, err error) {
 				return written, err
 			}
 		}
-		written, err = r.to.Create(r.ctx, item.Desired)
+		written, err = r.to.Create(r.ctx, *item.Desired)
 	case plan.Replace:
 		if err = r.to.Remove(r.ctx, *item.Existing); err == nil {
-			written, err = r.to.Create(r.ctx, item.Desired)
+			written, err = r.to.Create(r.ctx, *item.Desired)
 		}
 	case plan.Update, plan.Adopt, plan.Refresh:
-		written, err = r.to.Update(r.ctx, *item.Existing, item.Desired)
+		written, err = r.to.Update(r.ctx, *item.Existing, *item.Desired)
 	}
 	return written, err
 }

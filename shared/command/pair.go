@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -156,6 +157,8 @@ func readKeyFile(path string) (secret.FingerprintKey, error) {
 // look observes both ends and makes the plan. Who wants proof, or takes over what is proven, has all
 // questions asked; otherwise ask says which.
 func (p *pair) look(ctx context.Context, ask mirror.Asking) (mirror.Sides, plan.Plan, error) {
+	// What decoders of large lists leave behind would otherwise be most of the memory that is ever used.
+	debug.SetGCPercent(50)
 	s, err := p.Observe(ctx)
 	if err != nil {
 		return s, plan.Plan{}, err

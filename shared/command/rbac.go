@@ -88,8 +88,12 @@ called.`,
 	return cmd
 }
 
-// pairVerbs are those that take a selection of secrets.
-var pairVerbs = []string{"diff", "sync"}
+var (
+	// pairVerbs are those that take a selection of secrets.
+	pairVerbs = []string{"diff", "sync"}
+	// targetVerbs are those whose rights objects narrow.
+	targetVerbs = []string{"peek-in-container", "rotate", "translate"}
+)
 
 func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 	if len(o.verbs) == 0 {
@@ -125,8 +129,8 @@ func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 			return fmt.Errorf("--%s goes with --for %s", rule.flag, strings.Join(rule.verbs, " or "))
 		}
 	}
-	if len(o.targets) > 0 && !o.use.Rollout && !slices.ContainsFunc(o.verbs, func(v string) bool { return v == "peek-in-container" || v == "rotate" }) {
-		return errors.New("TYPE/NAME goes with --for peek or rotate, and with --rollout")
+	if len(o.targets) > 0 && !o.use.Rollout && !slices.ContainsFunc(o.verbs, func(v string) bool { return slices.Contains(targetVerbs, v) }) {
+		return errors.New("TYPE/NAME goes with --for peek, rotate or translate, and with --rollout")
 	}
 	if o.side != "" && o.side != "from" && o.side != "to" {
 		return fmt.Errorf("--side %q: it must be from or to", o.side)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -196,6 +197,7 @@ func runSync(ctx context.Context, p *pair, options syncOptions, document *plan.D
 
 // apply writes.
 func (p *pair) apply(ctx context.Context, s mirror.Sides, todo plan.Plan, concurrency int, progress *progress) ([]apply.Outcome, error) {
+	debug.SetGCPercent(100) // from here on it is time that counts
 	outcomes, err := p.Apply(ctx, s, []plan.Plan{todo}, apply.Options{Concurrency: concurrency, Each: progress.each(todo)})
 	if err != nil {
 		return nil, err

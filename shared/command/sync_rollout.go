@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,12 +35,11 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Instead: map[string]secret.Ref{}, Written: map[string]bool{}}
 	var now []secret.Secret
 	for _, item := range todo.Items {
-		name := item.Desired.LogicalName()
-		if item.Action == plan.Nothing && item.Existing != nil {
-			name = item.Existing.LogicalName()
+		if item.Action == plan.Remove || item.Desired == nil && item.Existing == nil || !item.Owned && item.Action == plan.Nothing {
+			continue
 		}
-		versions := families[name]
-		if len(versions) == 0 || item.Action == plan.Remove || !item.Owned && item.Action == plan.Nothing {
+		versions := families[cmp.Or(item.Desired, item.Existing).LogicalName()]
+		if len(versions) == 0 {
 			continue
 		}
 		newest := newestOf(versions)

@@ -49,7 +49,7 @@ func (w *world) translation(args ...string) report.Translation {
 	return d
 }
 
-func (w *world) file(text string) string {
+func (w *world) textFile(text string) string {
 	path := filepath.Join(w.t.TempDir(), "file.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
@@ -93,7 +93,7 @@ const podOfTest = `{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c
 
 func TestTranslateFiles(t *testing.T) {
 	w := newWorld(t)
-	pod := w.file(podOfTest)
+	pod := w.textFile(podOfTest)
 	// What the image runs is asked of the Swarm, where that can be.
 	d := w.translation("-f", pod)
 	if !strings.Contains(d.Notes[0].Text, "$A_FILE") {
@@ -115,7 +115,7 @@ func TestTranslateFiles(t *testing.T) {
 	w.in = podOfTest
 	w.translation("-f", "-")
 	// A value that a file holds is in nothing that is printed.
-	compose := w.file("kind: Secret\nmetadata: {name: s}\nstringData: {k: s3cret-value}\n---\n" + podOfTest)
+	compose := w.textFile("kind: Secret\nmetadata: {name: s}\nstringData: {k: s3cret-value}\n---\n" + podOfTest)
 	w.translation("-f", compose, "--with-sync")
 	if strings.Contains(w.out.String()+w.err.String(), "s3cret") {
 		t.Error("a value was printed")
@@ -124,12 +124,12 @@ func TestTranslateFiles(t *testing.T) {
 
 func TestTranslateWrongUse(t *testing.T) {
 	w := newWorld(t)
-	pod := w.file(podOfTest)
+	pod := w.textFile(podOfTest)
 	for _, args := range [][]string{
 		{}, {"web", "-f", pod}, {"-f", pod, "--patch", "yaml"}, {"-f", pod, "--create", "--update"}, {"-f", pod, "--patch", "json"},
 		{"-f", pod, "--mount", "x"}, {"-f", pod, "--env", "x"}, {"-f", pod, "--set", "x"}, {"-f", pod, "--keys", "x"}, {"-f", pod, "--image-command", "x"},
 		{"-f", pod, "--into", "a", "--name-template", "b"}, {"-f", pod, "--name-template", "{{"}, {"-f", pod, "--workload", "x"}, {"-f", pod, "--with-sync=x"},
-		{"a/b/c"}, {"pod/x", "swarm/y"}, {"-f", pod, "-f", pod}, {"-f", w.file("[[]]")}, {"-f", w.file("")}, {"-f", pod + "x"}, {"-f", pod, "--timeout", "0s"},
+		{"a/b/c"}, {"pod/x", "swarm/y"}, {"-f", pod, "-f", pod}, {"-f", w.textFile("[[]]")}, {"-f", w.textFile("")}, {"-f", pod + "x"}, {"-f", pod, "--timeout", "0s"},
 	} {
 		w.must(2, append([]string{"translate"}, args...)...)
 		if w.out.Len() > 0 || w.err.Len() == 0 || strings.Contains(strings.TrimSpace(w.err.String()), "\n") {

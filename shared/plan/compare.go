@@ -441,7 +441,7 @@ func (c *comparison) nextSequence(name string) int {
 // are left to whoever has the values.
 func (c *comparison) desire(item *Item, t mapping.Target, sequence int) {
 	mark := &secret.Mark{Origin: c.from.Place.Identity, Place: c.from.Place.Name}
-	desired := secret.Secret{Name: t.Name, Type: t.Type, Immutable: t.Immutable, Mark: mark}
+	desired := &secret.Secret{Name: t.Name, Type: t.Type, Immutable: t.Immutable, Mark: mark}
 	if c.to.Place.Kind == secret.Swarm {
 		desired.Lineage = secret.Lineage{Name: t.Name, Sequence: sequence}
 		desired.Name = mapping.VersionName(t.Name, sequence)

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/mapping"
@@ -100,9 +101,8 @@ type Item struct {
 	Action  Action
 
 	Existing *secret.Secret // what stands there now
-	// Desired is what to write, where there is an Action; values that are not known yet have an entry in
-	// Sources.
-	Desired secret.Secret
+	// Desired is what to write, nil where nothing is; values that are not known yet have an entry in Sources.
+	Desired *secret.Secret
 	// Sources says for each key of Desired what it is a copy of, in the same order. A key that the
 	// mirror keeps as it is has none.
 	Sources []mapping.OriginKey
@@ -118,7 +118,7 @@ func (item Item) Mirror() string {
 	switch {
 	case item.Existing != nil:
 		return item.Existing.LogicalName()
-	case item.Desired.Name != "":
+	case item.Desired != nil:
 		return item.Desired.LogicalName()
 	}
 	return item.Name
@@ -162,40 +162,51 @@ func New(from, to Side, options Options) (Plan, error) { return Prepare(from, to
 type Observed struct {
 	from, to Side
 	all      []mapping.Origin
-	called   map[string][]int // what a user may call an origin, to where it stands in all
+	called   func() map[string][]int // what a user may call an origin, to where it stands in all
 	found    contents
 	origins  map[[2]string]bool
 	// mentioned are the logical names, in lower case, of mirrors by what a user may call them or their
 	// origins.
-	mentioned map[string][]string
+	mentioned func() map[string][]string
 }
 
 // Prepare makes two sides ready to be compared.
 func Prepare(from, to Side) *Observed {
 	w := &Observed{
 		from: from, to: to, all: mapping.Origins(from.Place.Kind, from.Secrets), found: index(to),
-		called: make(map[string][]int, len(from.Secrets)), mentioned: map[string][]string{},
 	}
 	w.origins = known(w.all)
+	// Who wants all needs neither.
+	w.called, w.mentioned = sync.OnceValue(w.call), sync.OnceValue(w.mention)
+	return w
+}
+
+func (w *Observed) call() map[string][]int {
+	all := make(map[string][]int, len(w.all))
 	for i, o := range w.all {
 		for name := range called(o) {
-			if at := w.called[name]; len(at) == 0 || at[len(at)-1] != i {
-				w.called[name] = append(at, i)
+			if at := all[name]; len(at) == 0 || at[len(at)-1] != i {
+				all[name] = append(at, i)
 			}
 		}
 	}
+	return all
+}
+
+func (w *Observed) mention() map[string][]string {
+	all := map[string][]string{}
 	for name, p := range w.found.byName {
-		if s := p.newest; s.Mark != nil && s.Mark.Origin == from.Place.Identity {
+		if s := p.newest; s.Mark != nil && s.Mark.Origin == w.from.Place.Identity {
 			names := map[string]bool{s.LogicalName(): true, s.Name: true}
 			for _, part := range s.Mark.Parts {
 				names[part.Secret] = true
 			}
 			for n := range names {
-				w.mentioned[n] = append(w.mentioned[n], name)
+				all[n] = append(all[n], name)
 			}
 		}
 	}
-	return w
+	return all
 }
 
 // New is like the function New.
@@ -231,7 +242,7 @@ func (w *Observed) concerned(options Options) []string {
 	switch {
 	case options.Only != nil:
 		for name := range options.Only {
-			names = append(names, w.mentioned[name]...)
+			names = append(names, w.mentioned()[name]...)
 		}
 	case options.All:
 		for name := range w.found.byName {
@@ -239,7 +250,7 @@ func (w *Observed) concerned(options Options) []string {
 		}
 	default:
 		for _, name := range options.Names {
-			names = append(names, w.mentioned[name]...)
+			names = append(names, w.mentioned()[name]...)
 		}
 	}
 	slices.Sort(names)
@@ -279,10 +290,10 @@ func ByName(options Options) bool {
 func (w *Observed) choose(options Options) (selected []mapping.Origin, missing []string) {
 	chosen := map[int]bool{}
 	for _, name := range options.Names {
-		if len(w.called[name]) == 0 && !slices.Contains(missing, name) {
+		if len(w.called()[name]) == 0 && !slices.Contains(missing, name) {
 			missing = append(missing, name)
 		}
-		for _, i := range w.called[name] {
+		for _, i := range w.called()[name] {
 			chosen[i] = true
 		}
 	}
