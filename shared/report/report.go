@@ -32,6 +32,8 @@ type Column struct {
 	Name   string // of the field: Secret. The header is SECRET.
 	Always bool   // shown although it is empty all the way down
 	Wide   bool   // shown in wide tables alone
+	State  bool   // words that colours tell apart
+	Text   bool   // of which the beginning is enough where there is little room: no name that is needed
 }
 
 // Row has one text for each column.
@@ -74,6 +76,9 @@ func sum(n int, what string, counts map[string]int) string {
 	}
 	return text
 }
+
+// Sum makes "3 mirrors: 1 changed, 2 in-sync".
+func Sum(n int, what string, counts map[string]int) string { return sum(n, what, counts) }
 
 // Printable makes text from the other side fit for a terminal: whatever could move a cursor or
 // reverse a line is shown as an escape.
