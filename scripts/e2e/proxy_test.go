@@ -31,6 +31,7 @@ type proxies struct {
 	mu            sync.Mutex
 	requests      []string
 	stall         func(request string) bool
+	swallow       bool        // what is stalled is done all the same: only its answer doesn't come
 	stalled       chan string // each request that got stuck
 	// answer, if set, may answer in place of the other side, by a status that is not 0.
 	answer func(request string, body []byte) (int, string)
@@ -113,9 +114,12 @@ func (p *proxies) note(side string, next http.Handler) http.Handler {
 		request := side + " " + r.Method + " " + r.URL.RequestURI()
 		p.mu.Lock()
 		p.requests = append(p.requests, request)
-		stuck := p.stall != nil && p.stall(request)
+		stuck, swallow := p.stall != nil && p.stall(request), p.swallow
 		p.mu.Unlock()
 		if stuck {
+			if swallow {
+				next.ServeHTTP(&nowhere{header: http.Header{}}, r)
+			}
 			p.stalled <- request
 			// The body has to be read, or nobody notices that the client has gone.
 			_, _ = io.Copy(io.Discard, r.Body)
@@ -162,8 +166,22 @@ func writes(p *proxies) int {
 func (p *proxies) stallOn(which func(request string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stall = which
+	p.stall, p.swallow = which, false
 }
+
+// swallowOn lets such requests be done, and leaves them without an answer.
+func (p *proxies) swallowOn(which func(request string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stall, p.swallow = which, which != nil
+}
+
+// nowhere takes an answer that nobody gets.
+type nowhere struct{ header http.Header }
+
+func (n *nowhere) Header() http.Header         { return n.header }
+func (n *nowhere) Write(b []byte) (int, error) { return len(b), nil }
+func (n *nowhere) WriteHeader(int)             {}
 
 // env is what leads secretx through the proxies.
 func (p *proxies) env() []string {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ type rotating struct {
 	name   string
 	folder string
 	side   []string // flags that say where
+	origin string   // where it is rotated, if that is not where it is used
 	env    []string
 	n      int // of the value
 }
@@ -107,7 +109,7 @@ spec:
         image: secretx-test/busybox:1
         imagePullPolicy: Never
         command: [sh, -c, %[3]q]
-        env: [{name: VALUE, valueFrom: {secretKeyRef: {name: %[2]s, key: value}}}]
+        env: [{name: VALUE, valueFrom: {secretKeyRef: {name: %[2]s, key: %[6]s}}}]
         volumeMounts: [{name: out, mountPath: /out}]
       volumes: [{name: out, hostPath: {path: %[5]s}}]
 `
@@ -130,87 +132,222 @@ func inSwarm(t *testing.T) *rotating {
 func inKubernetes(t *testing.T) *rotating {
 	w := newWorld(t)
 	namespace := get[string](t)(w.namespace())
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	text := shell(t, nil, "kubectl config view --raw")
-	must(t, os.WriteFile(kubeconfig, []byte(text), 0o600))
 	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), side: []string{"--in", "kubernetes"}}
-	r.env = []string{"KUBECONFIG=" + kubeconfig}
-	shell(t, r.env, "kubectl config set-context --current --namespace="+namespace)
+	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, namespace)}
 	shell(t, r.env, fmt.Sprintf("kubectl create secret generic %s --from-file=value=%s", r.name, r.value()))
 	for _, name := range []string{"a", "b"} {
-		cmd := exec.Command("kubectl", "apply", "-f", "-")
-		cmd.Env = append(os.Environ(), r.env...)
-		cmd.Stdin = strings.NewReader(fmt.Sprintf(deployment, name, r.name, "sleep 10000", 1, r.folder))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		shell(t, r.env, "kubectl rollout status deployment/"+name+" --timeout=60s")
+		r.deploy(name, "value", "sleep 10000", 1)
 	}
 	return r
 }
 
-// TestKilledRotations kills a rotation right before each of its requests in turn. The next run must
-// bring it to its end, or undo it.
-func TestKilledRotations(t *testing.T) {
-	for side, setup := range map[string]func(*testing.T) *rotating{"swarm": inSwarm, "kubernetes": inKubernetes} {
-		t.Run(side, func(t *testing.T) {
-			r := setup(t)
-			folder, err := os.MkdirTemp("", "e2e")
-			must(t, err)
-			t.Cleanup(func() { _ = os.RemoveAll(folder) })
-			namespace := "default"
-			if len(r.namespaces) > 0 {
-				namespace = r.namespaces[0]
-			}
-			p, err := newProxies(t, r.testbed, folder, namespace)
-			must(t, err)
-			for n := 1; ; n++ {
-				file := r.value()
-				seen := 0
-				p.stallOn(func(string) bool { seen++; return seen == n })
-				run, err := start(append(r.env, p.env()...), "kubectl-secretx", r.rotate(file)...)
-				must(t, err)
-				at := ""
-				select {
-				case at = <-p.stalled:
-					run.killAll()
-				case <-run.done:
-				case <-time.After(3 * time.Minute):
-					run.killAll()
-					t.Fatalf("it hangs: %s", &run.err)
-				}
-				p.stallOn(nil)
-				p.taken()
-				if at == "" {
-					if code := run.cmd.ProcessState.ExitCode(); code != 0 {
-						t.Errorf("undisturbed: exit %d\n%s", code, &run.err)
-					}
-					t.Logf("%d requests in all", n-1)
-					break
-				}
-				what := "completes"
-				again := r.rotate(file)
-				if n%3 == 0 {
-					what, again = "undoes", append([]string{"rotate", r.name, "--undo"}, r.side...)
-				}
-				code, text := r.run(again...)
-				if what == "undoes" && code == 2 && strings.Contains(text, "nothing to undo") {
-					what, code = "finds nothing to undo", 0
-				}
-				state := "good"
-				if wrong := r.fine(); code != 0 || wrong != "" {
-					state = fmt.Sprintf("exit %d: %s\n%s", code, text, wrong)
-					t.Errorf("killed before request %d: %s", n, state)
-				}
-				method, path, _ := strings.Cut(strings.TrimPrefix(at, side+" "), "?")
-				_ = path
-				t.Logf("%3d | %-60.60s | the next run %s | %s", n, strings.ReplaceAll(method, r.prefix, ""), what, state)
-				if t.Failed() && n > 3 {
-					return
-				}
-			}
-		})
+// kubeconfigIn is the testbed's with another namespace.
+func kubeconfigIn(t *testing.T, namespace string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, os.WriteFile(path, []byte(shell(t, nil, "kubectl config view --raw")), 0o600))
+	shell(t, []string{"KUBECONFIG=" + path}, "kubectl config set-context --current --namespace="+namespace)
+	return path
+}
+
+// deploy makes a Deployment that has a key of the Secret in its environment, and waits until it runs.
+func (r *rotating) deploy(name, key, script string, replicas int) {
+	r.t.Helper()
+	cmd := exec.Command("kubectl", "apply", "-f", "-")
+	cmd.Env = append(os.Environ(), r.env...)
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(deployment, name, r.name, script, replicas, r.folder, key))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("%v\n%s", err, out)
 	}
+	shell(r.t, r.env, "kubectl rollout status deployment/"+name+" --timeout=60s")
+}
+
+// immutable makes the Secret of inKubernetes one that never changes.
+func immutable(t *testing.T) *rotating {
+	r := inKubernetes(t)
+	shell(t, r.env, fmt.Sprintf(`kubectl patch secret %s -p '{"immutable":true}'`, r.name))
+	return r
+}
+
+// mirrored makes a Secret, and two services that use its mirror in the Swarm.
+func mirrored(t *testing.T) *rotating {
+	r := inKubernetes(t)
+	r.env, r.side, r.origin = append(r.env, "DOCKER_HOST="+r.swarm.DaemonHost()), nil, "kubernetes"
+	shell(t, r.env, "kubectl delete deployment a b")
+	if code, out := r.run("sync", r.name); code != 0 {
+		t.Fatal(out)
+	}
+	for _, service := range []string{"a", "b"} {
+		shell(t, r.env, fmt.Sprintf("docker service create -q --detach=false --no-resolve-image --name %s%s --update-monitor 100ms --secret %s.value secretx-test/busybox:1 sleep 10000", r.prefix, service, r.name))
+	}
+	return r
+}
+
+// mirroredBack makes a Swarm secret, and two Deployments that have its mirror in their environment.
+func mirroredBack(t *testing.T) *rotating {
+	w := newWorld(t)
+	namespace := get[string](t)(w.namespace())
+	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), origin: "swarm"}
+	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, namespace), "DOCKER_HOST=" + w.swarm.DaemonHost()}
+	for _, args := range [][]string{{"create", r.name, "--in", "swarm", "--from-file", r.value()}, {"sync", r.name, "--from", "swarm", "--to", "kubernetes"}} {
+		if code, out := r.run(args...); code != 0 {
+			t.Fatal(out)
+		}
+	}
+	for _, name := range []string{"a", "b"} {
+		r.deploy(name, r.name, "sleep 10000", 1)
+	}
+	return r
+}
+
+// killing is a rotation that is killed at many points.
+type killing struct {
+	setup func(*testing.T) *rotating
+	// every: before each request in turn; otherwise before each write, and after it.
+	every bool
+	// code is the exit code of an undisturbed run.
+	code int
+	// forth is what is killed, and run again: nil stands for rotate.
+	forth func(r *rotating, file string) []string
+	// undo tells that every third time the next run undoes it.
+	undo bool
+}
+
+// throughSync brings the value of a file to the origin, and gives the verb that brings it to the mirrors and to
+// all who use those.
+func throughSync(r *rotating, file string) []string {
+	if r.origin == "swarm" {
+		if code, out := r.run("rotate", r.name, "--in", "swarm", "--from-file", file, "--retain", "0"); code != 0 {
+			r.t.Fatal(out)
+		}
+	} else {
+		shell(r.t, r.env, fmt.Sprintf("kubectl create secret generic %s --from-file=value=%s --dry-run=client -o yaml | kubectl replace -f -", r.name, file))
+	}
+	args := []string{"sync", r.name, "--rollout", "--timeout", "90s"}
+	if r.origin == "swarm" {
+		args = append(args, "--from", "swarm", "--to", "kubernetes")
+	}
+	return args
+}
+
+// unhealthy has two services of which one is unhealthy with any other value.
+func unhealthy(t *testing.T) *rotating {
+	r := inSwarm(t)
+	shell(t, r.env, fmt.Sprintf("docker service update -q --detach=false --no-resolve-image --health-cmd 'grep -qx value-1 /run/secrets/*' --health-interval 200ms --health-retries 1 --update-monitor 1s %sb", r.prefix))
+	return r
+}
+
+// TestKilledRotations kills a rotation right before each of its requests in turn, or around each of its writes. The
+// next run must bring it to its end, or undo it.
+func TestKilledRotations(t *testing.T) {
+	for name, c := range map[string]killing{
+		"swarm":              {setup: inSwarm, every: true, undo: true},
+		"kubernetes":         {setup: inKubernetes, every: true, undo: true},
+		"swarm, unhealthy":   {setup: unhealthy, code: 1, undo: true},
+		"immutable":          {setup: immutable, undo: true},
+		"sync to a swarm":    {setup: mirrored, forth: throughSync},
+		"sync to kubernetes": {setup: mirroredBack, forth: throughSync},
+	} {
+		t.Run(strings.ReplaceAll(strings.ReplaceAll(name, ",", ""), " ", "-"), func(t *testing.T) { c.run(t) })
+	}
+}
+
+func (c killing) run(t *testing.T) {
+	r := c.setup(t)
+	folder, err := os.MkdirTemp("", "e2e")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	namespace := "default"
+	if len(r.namespaces) > 0 {
+		namespace = r.namespaces[0]
+	}
+	p, err := newProxies(t, r.testbed, folder, namespace)
+	must(t, err)
+	if c.forth == nil {
+		c.forth = (*rotating).rotate
+	}
+	points, good := 0, 0
+	for n := 1; ; n++ {
+		file := r.value()
+		again := c.forth(r, file)
+		at, code := c.kill(t, r, p, again, n)
+		if at == "" {
+			if code != c.code {
+				t.Errorf("undisturbed: exit %d", code)
+			}
+			break
+		}
+		points++
+		what, wanted := "completes", c.code
+		if c.code != 0 {
+			what = "goes back"
+		}
+		if c.undo && n%3 == 0 {
+			what, wanted, again = "undoes", 0, append([]string{"rotate", r.name, "--undo"}, r.side...)
+		}
+		code, text := r.run(again...)
+		if what == "undoes" && code == 2 && strings.Contains(text, "nothing to undo") {
+			what, code = "finds nothing to undo", 0
+		}
+		state := "good"
+		if wrong := r.fine(); code != wanted || wrong != "" {
+			state = fmt.Sprintf("exit %d: %s\n%s", code, text, wrong)
+			t.Errorf("killed at point %d: %s", n, state)
+		} else {
+			good++
+		}
+		t.Logf("%3d | %-66.66s | the next run %s | %s", n, at, what, state)
+		if points-good > 3 {
+			return
+		}
+	}
+	t.Logf("%d points, %d good", points, good)
+}
+
+// kill runs a verb and kills it at the n-th point; where there is none it gives the exit code.
+func (c killing) kill(t *testing.T, r *rotating, p *proxies, args []string, n int) (at string, code int) {
+	t.Helper()
+	seen, when := 0, ""
+	turn := func(request string) bool {
+		write := !strings.Contains(request, " GET ") && !strings.HasSuffix(request, "/attach") && !strings.Contains(request, "/attach?") && !strings.Contains(request, "/exec?") && !strings.Contains(request, " HEAD ")
+		if !c.every && !write {
+			return false
+		}
+		seen++
+		switch {
+		case c.every:
+			when = "before "
+			return seen == n
+		case n%2 == 1:
+			when = "before "
+		default:
+			when = "after "
+		}
+		return seen == (n+1)/2
+	}
+	if c.every || n%2 == 1 {
+		p.stallOn(turn)
+	} else {
+		p.swallowOn(turn)
+	}
+	run, err := start(append(slices.Clone(r.env), p.env()...), "kubectl-secretx", args...)
+	must(t, err)
+	select {
+	case at = <-p.stalled:
+		run.killAll()
+	case <-run.done:
+	case <-time.After(4 * time.Minute):
+		run.killAll()
+		t.Fatalf("it hangs: %s", &run.err)
+	}
+	p.stallOn(nil)
+	p.taken()
+	if at == "" {
+		return "", run.cmd.ProcessState.ExitCode()
+	}
+	request, _, _ := strings.Cut(at, "?")
+	request = strings.ReplaceAll(strings.ReplaceAll(request, r.prefix, ""), "/api/v1/namespaces", "")
+	return when + request, 0
 }
 
 // TestHundredRotations: whoever reads the secret ten times a second never fails to, and reads at each moment
@@ -230,13 +367,7 @@ func TestHundredRotations(t *testing.T) {
 		},
 		"kubernetes": func(t *testing.T) *rotating {
 			r := inKubernetes(t)
-			cmd := exec.Command("kubectl", "apply", "-f", "-")
-			cmd.Env = append(os.Environ(), r.env...)
-			cmd.Stdin = strings.NewReader(fmt.Sprintf(deployment, "reader", r.name, fmt.Sprintf(reads, `echo "$VALUE"`), 4, r.folder))
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			shell(t, r.env, "kubectl rollout status deployment/reader --timeout=60s")
+			r.deploy("reader", "value", fmt.Sprintf(reads, `echo "$VALUE"`), 4)
 			return r
 		},
 	} {

@@ -17,6 +17,7 @@ import (
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
+	"github.com/secretx/secretx/shared/selector"
 )
 
 type lsOptions struct {
@@ -94,7 +95,7 @@ func (o *lsOptions) keeps() (func(report.Entry) bool, error) {
 		conditions[key] = append(conditions[key], condition)
 	}
 	if o.selector != "" {
-		matches, err := parseSelector(o.selector, secret.Kubernetes)
+		matches, err := selector.Parse(o.selector, secret.Kubernetes)
 		if err != nil {
 			return nil, fmt.Errorf("--selector: %w", err)
 		}

@@ -6,17 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/secret"
+	"github.com/secretx/secretx/shared/selector"
 )
 
 // pairOptions are the flags that say which secrets of which two endpoints are meant; diff and sync
@@ -132,50 +131,11 @@ func planOptions(r plan.Request, from secret.Kind) (plan.Options, error) {
 		}
 	}
 	if r.Selector != "" {
-		if options.Select, err = parseSelector(r.Selector, from); err != nil {
+		if options.Select, err = selector.Parse(r.Selector, from); err != nil {
 			return options, fmt.Errorf("--selector: %w", err)
 		}
 	}
 	return options, nil
-}
-
-// parseSelector reads a selector in the words of the side that it selects from: all of Kubernetes'
-// label selectors there; in a Swarm, whose labels may hold any text, a comma between key, !key,
-// key=value and key!=value.
-func parseSelector(text string, from secret.Kind) (func(map[string]string) bool, error) {
-	if from == secret.Kubernetes {
-		selector, err := labels.Parse(text)
-		if err != nil {
-			return nil, err
-		}
-		return func(have map[string]string) bool { return selector.Matches(labels.Set(have)) }, nil
-	}
-	var terms []func(map[string]string) bool
-	for term := range strings.SplitSeq(text, ",") {
-		key, value, hasValue := strings.Cut(term, "=")
-		not := false
-		if trimmed, found := strings.CutSuffix(key, "!"); found && hasValue {
-			key, not = trimmed, true
-		} else if trimmed, found := strings.CutPrefix(key, "!"); found && !hasValue {
-			key, not = trimmed, true
-		}
-		key = strings.TrimSpace(key)
-		if key == "" || strings.ContainsAny(key, "!() ") {
-			return nil, fmt.Errorf("can't read %q: a Swarm's selector is key, !key, key=value or key!=value, with commas between", term)
-		}
-		terms = append(terms, func(have map[string]string) bool {
-			v, there := have[key]
-			return (there && (!hasValue || v == value)) != not
-		})
-	}
-	return func(have map[string]string) bool {
-		for _, matches := range terms {
-			if !matches(have) {
-				return false
-			}
-		}
-		return true
-	}, nil
 }
 
 // sides is what was observed at both ends.

@@ -17,6 +17,7 @@ import (
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
+	"github.com/secretx/secretx/shared/selector"
 )
 
 // looker is an endpoint whose containers can be looked into.
@@ -148,7 +149,7 @@ func (o *peekOptions) targets(host Host, args []string) ([]peekTarget, error) {
 		if host.Native == secret.Swarm && len(args) == 0 {
 			return nil, errors.New("-l selects pods: docker secretx peek-in-container k8s/ -l " + o.selector)
 		}
-		if _, err := parseSelector(o.selector, secret.Kubernetes); err != nil {
+		if _, err := selector.Parse(o.selector, secret.Kubernetes); err != nil {
 			return nil, fmt.Errorf("--selector: %w", err)
 		}
 		return []peekTarget{{secret.Kubernetes, peek.Target{Selector: o.selector}}}, nil

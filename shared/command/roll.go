@@ -266,8 +266,9 @@ func (r *roller) current(ctx context.Context, containers []peek.Container, now [
 	}, nil
 }
 
-// stale leaves the steps of workloads whose containers don't have what now holds already; those that can't be
-// looked into stay, to be on the safe side.
+// stale has only those workloads restarted whose containers don't have what now holds already; those that
+// can't be looked into are, to be on the safe side. The others are settled and taken back with them, unless
+// there is nothing to go back to.
 func (r *roller) stale(ctx context.Context, c course) (course, error) {
 	var concerned []rollout.Workload
 	for _, s := range c.steps {
@@ -283,7 +284,15 @@ func (r *roller) stale(ctx context.Context, c course) (course, error) {
 			behind[l.workload] = true
 		}
 	}
-	c.steps = slices.DeleteFunc(c.steps, func(s rollout.Step) bool { return !behind[s.Workload.ID] })
+	if c.stays {
+		c.steps = slices.DeleteFunc(c.steps, func(s rollout.Step) bool { return !behind[s.Workload.ID] })
+		return c, nil
+	}
+	for i := range c.steps {
+		if s := &c.steps[i]; s.Restart && !behind[s.Workload.ID] {
+			s.Restart, s.Has = false, true
+		}
+	}
 	return c, nil
 }
 

@@ -163,18 +163,23 @@ func busy(s secret.Secret) error {
 // slack is what a rollout may take beyond its time limit: to go back.
 const slack = 5 * time.Minute
 
-func (r *rotation) pending(name string, sequence int) secret.Lineage {
-	return secret.Lineage{Name: name, Sequence: sequence, Rollout: secret.Pending, Owner: owner.Self(), Lifetime: r.timeout + slack}
+// pending is the lineage of a version that this process brings to all; its lifetime counts from when the
+// version was made, by whomever.
+func (r *rotation) pending(name string, sequence int, made time.Time) secret.Lineage {
+	age := max(0, time.Since(made).Round(time.Second))
+	return secret.Lineage{Name: name, Sequence: sequence, Rollout: secret.Pending, Owner: owner.Self(), Lifetime: age + r.timeout + slack}
 }
 
 // byVersion makes a new version and moves all who use any other one to it.
 func (r *rotation) byVersion(ctx context.Context, versions []secret.Secret) error {
 	old := newestOf(versions)
-	if at := slices.IndexFunc(versions, func(v secret.Secret) bool { return v.Lineage.Rollout == secret.Pending }); at >= 0 {
-		if err := busy(versions[at]); err != nil {
-			return err
+	for _, v := range slices.Backward(versions) { // the last one is who goes on with what was before
+		if v.Lineage.Rollout == secret.Pending {
+			if err := busy(v); err != nil {
+				return err
+			}
+			return r.resumeVersion(ctx, versions, v)
 		}
-		return r.resumeVersion(ctx, versions, versions[at])
 	}
 	if r.options.undo {
 		return fmt.Errorf("no rotation of %q was cut off: there is nothing to undo", old.LogicalName())
@@ -195,9 +200,14 @@ func (r *rotation) byVersion(ctx context.Context, versions []secret.Secret) erro
 			return err
 		}
 	}
+	return r.toNew(ctx, versions, target)
+}
+
+// toNew makes a version and moves all to it.
+func (r *rotation) toNew(ctx context.Context, versions []secret.Secret, target secret.Secret) error {
 	made, err := r.Create(ctx, target)
 	if errors.Is(err, endpoint.ErrTaken) {
-		return fmt.Errorf("another rotation of %q is quicker, or something else has the name %q: nothing was changed", old.LogicalName(), target.Name)
+		return fmt.Errorf("another rotation of %q is quicker, or something else has the name %q: nothing was changed", target.LogicalName(), target.Name)
 	}
 	if err != nil {
 		return err
@@ -230,7 +240,7 @@ func (r *rotation) next(old secret.Secret, versions []secret.Secret, values []ke
 	}
 	target := secret.Secret{
 		Name: mapping.VersionName(name, sequence+1), Type: old.Type, Immutable: old.Immutable, Labels: old.Labels,
-		Lineage: r.pending(name, sequence+1),
+		Lineage: r.pending(name, sequence+1, time.Now()),
 	}
 	if r.place.Kind == secret.Swarm {
 		if len(values) != 1 || values[0].value.Len() == 0 {
@@ -276,10 +286,10 @@ func (r *rotation) resumeVersion(ctx context.Context, versions []secret.Secret, 
 	old := newestOf(versions)
 	r.d.Secrets = []report.Rotated{{Name: target.LogicalName(), Old: old.Name, New: target.Name}}
 	mine := target
-	mine.Lineage = r.pending(target.LogicalName(), target.Lineage.Sequence)
+	mine.Lineage = r.pending(target.LogicalName(), target.Lineage.Sequence, target.Created)
 	if r.options.undo {
 		r.say("undoing a rotation that was cut off")
-		return r.undoVersion(ctx, versions, old, target)
+		return r.undoVersion(ctx, versions, old, target, mine)
 	}
 	// A value that is made at random was made by the run that was cut off. Another one is either the
 	// same again, or goes on top of what that run has made.
@@ -294,31 +304,46 @@ func (r *rotation) resumeVersion(ctx context.Context, versions []secret.Secret, 
 				return err
 			}
 			if !same {
-				failed := target
-				failed.Lineage.Rollout, failed.Lineage.Owner, failed.Lineage.Lifetime = secret.Failed, "", 0
-				if _, err := r.Update(ctx, target, failed); err != nil {
-					return err
-				}
 				next, err := r.next(old, versions, values)
 				if err != nil {
 					return err
 				}
-				made, err := r.Create(ctx, next)
-				if err != nil {
-					return err
-				}
-				made.Keys, made.Created = next.Keys, time.Now()
-				return r.toVersion(ctx, versions, made)
+				return r.toNew(ctx, versions, next)
 			}
 		}
 	}
 	r.say("going on with a rotation that was cut off")
-	taken, err := r.Update(ctx, target, mine)
+	taken, err := r.takeVersion(ctx, target, mine)
 	if err != nil {
 		return err
 	}
-	taken.Keys = target.Keys
 	return r.toVersion(ctx, versions, taken)
+}
+
+// takeVersion makes a rotation that was cut off ours: of two that want to go on with it, one can.
+func (r *rotation) takeVersion(ctx context.Context, target, mine secret.Secret) (secret.Secret, error) {
+	taken, err := r.Update(ctx, target, mine)
+	if errors.Is(err, endpoint.ErrMoved) {
+		return taken, fmt.Errorf("another run goes on with the rotation of %q: nothing was changed", target.LogicalName())
+	}
+	taken.Keys = target.Keys
+	return taken, err
+}
+
+// supersede notes of versions whose rotation was cut off, and that another one is made in place of, that
+// they came to nothing.
+func (r *rotation) supersede(ctx context.Context, versions []secret.Secret, by secret.Secret) error {
+	for _, v := range versions {
+		if v.UID == by.UID || v.Lineage.Rollout != secret.Pending {
+			continue
+		}
+		failed := v
+		failed.Lineage = secret.Lineage{Name: v.LogicalName(), Sequence: v.Lineage.Sequence, Rollout: secret.Failed}
+		if _, err := r.Update(ctx, v, failed); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // same tells whether a version holds just these values.
@@ -345,9 +370,10 @@ func (r *rotation) same(ctx context.Context, target secret.Secret, values []keye
 	return true, nil
 }
 
-// changeTo brings all versions but one to it, and from there back to what was the newest before.
+// changeTo brings all versions but one to it, and from there back to where each was; what came there by a
+// rollout that did not end well goes back to what was the newest before.
 func changeTo(to secret.Secret, versions []secret.Secret, kind secret.Kind) rollout.Change {
-	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}}
+	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Instead: map[string]secret.Ref{}}
 	ref := func(s secret.Secret) (key string, r secret.Ref) {
 		if kind == secret.Swarm {
 			return s.UID, secret.Ref{Name: s.Name, UID: s.UID}
@@ -363,8 +389,16 @@ func changeTo(to secret.Secret, versions []secret.Secret, kind secret.Kind) roll
 			before = append(before, v)
 		}
 	}
-	if len(before) > 0 {
-		_, change.Before[key] = ref(newestOf(before))
+	if len(before) == 0 {
+		return change
+	}
+	_, last := ref(newestOf(before))
+	change.Before[key] = last
+	for _, v := range before {
+		if v.Lineage.Rollout != "" {
+			bad, _ := ref(v)
+			change.Instead[bad] = last
+		}
 	}
 	return change
 }
@@ -372,6 +406,9 @@ func changeTo(to secret.Secret, versions []secret.Secret, kind secret.Kind) roll
 // toVersion moves all to a version, and notes on it how that ended.
 func (r *rotation) toVersion(ctx context.Context, versions []secret.Secret, target secret.Secret) error {
 	c, err := r.courseTo(ctx, changeTo(target, versions, r.place.Kind), target)
+	if err == nil {
+		err = r.supersede(ctx, versions, target)
+	}
 	if err == nil {
 		err = r.roll(ctx, &r.d, c)
 	} else {
@@ -399,13 +436,18 @@ func (r *rotation) toVersion(ctx context.Context, versions []secret.Secret, targ
 	return nil
 }
 
-// undoVersion moves all back to the old version.
-func (r *rotation) undoVersion(ctx context.Context, _ []secret.Secret, old, target secret.Secret) error {
+// undoVersion moves all who came to the version, or to one that it was made in place of, back to the old one.
+func (r *rotation) undoVersion(ctx context.Context, versions []secret.Secret, old, target, mine secret.Secret) error {
 	if old.UID == target.UID {
 		return fmt.Errorf("there is no older version of %q to go back to", target.LogicalName())
 	}
+	target, err := r.takeVersion(ctx, target, mine)
+	if err != nil {
+		return err
+	}
 	r.d.Secrets[0].Old, r.d.Secrets[0].New = target.Name, old.Name
-	c, err := r.courseTo(ctx, changeTo(old, []secret.Secret{target}, r.place.Kind), old)
+	later := slices.DeleteFunc(slices.Clone(versions), func(v secret.Secret) bool { return v.Lineage.Sequence <= old.Lineage.Sequence })
+	c, err := r.courseTo(ctx, changeTo(old, later, r.place.Kind), old)
 	if err != nil {
 		return err
 	}
@@ -413,9 +455,9 @@ func (r *rotation) undoVersion(ctx context.Context, _ []secret.Secret, old, targ
 	if err := r.roll(ctx, &r.d, c); err != nil {
 		return nil
 	}
-	failed := target
-	failed.Lineage = secret.Lineage{Name: target.LogicalName(), Sequence: target.Lineage.Sequence, Rollout: secret.Failed}
-	if _, err := r.Update(ctx, target, failed); err != nil {
+	at := slices.IndexFunc(versions, func(v secret.Secret) bool { return v.UID == target.UID })
+	versions[at] = target
+	if err := r.supersede(ctx, versions, old); err != nil {
 		return err
 	}
 	if r.d.Removed, err = r.retire(ctx, []string{target.LogicalName()}); err != nil {

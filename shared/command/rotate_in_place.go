@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/report"
@@ -36,6 +38,9 @@ func (r *rotation) inPlace(ctx context.Context, now secret.Secret) error {
 		return err
 	}
 	r.d.Resumed = true
+	if backup, err = r.takeOver(ctx, *backup); err != nil {
+		return err
+	}
 	if r.options.undo {
 		r.say("undoing a rotation that was cut off")
 		return r.undoInPlace(ctx, now, *backup)
@@ -58,6 +63,18 @@ func (r *rotation) inPlace(ctx context.Context, now secret.Secret) error {
 	}
 	r.say("going on with a rotation that was cut off")
 	return r.restart(ctx, now, *backup)
+}
+
+// takeOver makes the rotation that was cut off ours: of two that want to go on with it, one can.
+func (r *rotation) takeOver(ctx context.Context, backup secret.Secret) (*secret.Secret, error) {
+	mine := backup
+	mine.Lineage = r.pending(backup.Name, 1, backup.Created)
+	taken, err := r.Update(ctx, backup, mine)
+	if errors.Is(err, endpoint.ErrMoved) {
+		return nil, fmt.Errorf("another run goes on with the rotation of %q: nothing was changed", r.d.Secrets[0].Name)
+	}
+	taken.Keys = backup.Keys
+	return &taken, err
 }
 
 // backup is what a rotation that isn't at its end has kept; nil when there is none.
@@ -103,7 +120,7 @@ func (r *rotation) writeInPlace(ctx context.Context, old secret.Secret) error {
 		return err
 	}
 	backup, err := r.Create(ctx, secret.Secret{
-		Name: old.Name + backupSuffix, Type: backupType, Keys: old.Keys, Lineage: r.pending(old.Name+backupSuffix, 1),
+		Name: old.Name + backupSuffix, Type: backupType, Keys: old.Keys, Lineage: r.pending(old.Name+backupSuffix, 1, time.Now()),
 	})
 	if errors.Is(err, endpoint.ErrTaken) {
 		return fmt.Errorf("another rotation of %q is quicker: nothing was changed", old.Name)
@@ -142,7 +159,7 @@ func (r *rotation) restart(ctx context.Context, now, backup secret.Secret) error
 		r.d.Notes = append(r.d.Notes, fmt.Sprintf("%q has the new value; rotate again goes on, rotate --undo goes back", now.Name))
 		return nil
 	}
-	c.undo = func(ctx context.Context) error { return r.putBack(ctx, now.Name, backup) }
+	c.undo = func(ctx context.Context) error { return r.putBack(ctx, now, backup) }
 	if err := r.roll(ctx, &r.d, c); err != nil && r.d.Result == report.RolloutStranded {
 		return nil // the backup stays, and the next run goes on
 	}
@@ -156,39 +173,41 @@ func (r *rotation) restart(ctx context.Context, now, backup secret.Secret) error
 	return nil
 }
 
-// putBack gives a Secret what the backup holds.
-func (r *rotation) putBack(ctx context.Context, name string, backup secret.Secret) error {
-	found, err := r.List(ctx, []string{name})
+// putBack gives a Secret what the backup holds, unless somebody else has given it a value meanwhile.
+func (r *rotation) putBack(ctx context.Context, now, backup secret.Secret) error {
+	found, err := r.List(ctx, []string{now.Name})
 	if err != nil {
 		return err
 	}
-	for _, s := range found {
-		if s.Name == name {
-			old := s
-			old.Keys = backup.Keys
-			_, err := r.Update(ctx, s, old)
-			return err
-		}
+	at := slices.IndexFunc(found, func(s secret.Secret) bool { return s.Name == now.Name })
+	switch {
+	case at < 0:
+		return fmt.Errorf("the Secret %q is gone", now.Name)
+	case sameKeys(found[at], backup):
+		return nil
+	case !sameKeys(found[at], now):
+		return fmt.Errorf("somebody else has changed %q meanwhile: rotate --undo would put the value before the rotation back all the same", now.Name)
 	}
-	return fmt.Errorf("the Secret %q is gone", name)
+	old := found[at]
+	old.Keys = backup.Keys
+	_, err = r.Update(ctx, found[at], old)
+	return err
 }
 
 func (r *rotation) undoInPlace(ctx context.Context, now, backup secret.Secret) error {
-	if !sameKeys(now, backup) {
-		if err := r.putBack(ctx, now.Name, backup); err != nil {
-			return err
-		}
+	if err := r.putBack(ctx, now, backup); err != nil {
+		return err
 	}
 	old := now
 	old.Keys = backup.Keys
 	c, err := r.courseTo(ctx, rollout.Change{Written: map[string]bool{now.Name: true}}, old)
+	c.stays = true
 	if err == nil && len(c.steps) > 0 {
 		c, err = r.stale(ctx, c)
 	}
 	if err != nil {
 		return err
 	}
-	c.stays = true
 	if err := r.roll(ctx, &r.d, c); err != nil {
 		return nil
 	}

@@ -30,7 +30,7 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 	}
 	families := scene{place: todo.To, secrets: all}.families()
 	names := map[string]bool{}
-	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Written: map[string]bool{}}
+	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Instead: map[string]secret.Ref{}, Written: map[string]bool{}}
 	var now []secret.Secret
 	for _, item := range todo.Items {
 		versions := families[item.Desired.LogicalName()]
@@ -47,6 +47,7 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 			one := changeTo(newest, versions, secret.Swarm)
 			maps.Copy(change.Newest, one.Newest)
 			maps.Copy(change.Before, one.Before)
+			maps.Copy(change.Instead, one.Instead)
 			continue
 		}
 		change.Written[newest.Name] = true

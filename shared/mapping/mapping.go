@@ -223,7 +223,7 @@ func Targets(kind secret.Kind, origins []Origin, rules Rules) ([]Target, error) 
 		if t.Name == "" {
 			continue
 		}
-		if !validName(kind, t.Name) && t.Unmappable == "" {
+		if !ValidName(kind, t.Name) && t.Unmappable == "" {
 			t.Unmappable = fmt.Sprintf("%q is not a valid name for a secret in %s", t.Name, kind)
 		}
 		folded := strings.ToLower(t.Name)

@@ -29,7 +29,7 @@ func TestNamesPeopleExpect(t *testing.T) {
 	}
 	for _, in := range []string{"My-Secret", "a_b", "a..b", "a.-b", "x.v2", "9-" + strings.Repeat("a", 62)} {
 		got := KubernetesName(in)
-		if !validName(secret.Kubernetes, got) {
+		if !ValidName(secret.Kubernetes, got) {
 			t.Errorf("%s: %s", in, got)
 		}
 	}
@@ -42,10 +42,10 @@ func genName(pattern string) *rapid.Generator[string] { return rapid.StringMatch
 
 var (
 	// Small alphabets, so that near misses are frequent.
-	genSecret    = genName(`[ab](?:[ab.-]{0,4}[ab])?(?:\.v[12]|-[a-z2-7]{10})?`).Filter(func(s string) bool { return validName(secret.Kubernetes, s) })
-	genLong      = genName(`[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?`).Filter(func(s string) bool { return validName(secret.Kubernetes, s) })
+	genSecret    = genName(`[ab](?:[ab.-]{0,4}[ab])?(?:\.v[12]|-[a-z2-7]{10})?`).Filter(func(s string) bool { return ValidName(secret.Kubernetes, s) })
+	genLong      = genName(`[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?`).Filter(func(s string) bool { return ValidName(secret.Kubernetes, s) })
 	genKey       = genName(`[-._aAbB]{1,4}(?:\.v[12]|-[a-z2-7]{10})?`)
-	genSwarmName = genName(`[aA1](?:[aA1._-]{0,4}[aA1])?(?:\.v[12]|-[a-z2-7]{10})?`).Filter(func(s string) bool { return validName(secret.Swarm, s) })
+	genSwarmName = genName(`[aA1](?:[aA1._-]{0,4}[aA1])?(?:\.v[12]|-[a-z2-7]{10})?`).Filter(func(s string) bool { return ValidName(secret.Swarm, s) })
 )
 
 // Two different origins never meet in one name, and every name is one that the other side takes.
@@ -56,7 +56,7 @@ func TestSwarmNamesAreTotalAndCollisionFree(t *testing.T) {
 		for _, s := range secrets {
 			keys := rapid.SliceOfNDistinct(genKey, 1, 6, rapid.ID).Draw(t, "keys")
 			for key, name := range SwarmNames(s, keys) {
-				if !validName(secret.Swarm, name) {
+				if !ValidName(secret.Swarm, name) {
 					t.Fatalf("%s/%s: %q is not valid", s, key, name)
 				}
 				folded := strings.ToLower(name)
@@ -76,7 +76,7 @@ func TestKubernetesNamesAreTotalAndCollisionFree(t *testing.T) {
 		seen := map[string]string{}
 		for _, n := range names {
 			name := KubernetesName(n)
-			if !validName(secret.Kubernetes, name) {
+			if !ValidName(secret.Kubernetes, name) {
 				t.Fatalf("%q: %q is not valid", n, name)
 			}
 			if other, taken := seen[name]; taken {
@@ -93,7 +93,7 @@ func TestVersionNamesFit(t *testing.T) {
 		seen := map[string]bool{}
 		for _, n := range []int{1, 2, 9, 10, 99, 100, 123456} {
 			v := VersionName(name, n)
-			if !validName(secret.Swarm, v) || seen[v] {
+			if !ValidName(secret.Swarm, v) || seen[v] {
 				t.Fatalf("version %d of %q is %q", n, name, v)
 			}
 			seen[v] = true

@@ -31,8 +31,8 @@ var (
 	reserved = regexp.MustCompile(`(?:-[a-z2-7]{10}|\.v[0-9]+)$`)
 )
 
-// validName tells whether an orchestrator takes a name for a secret.
-func validName(kind secret.Kind, name string) bool {
+// ValidName tells whether an orchestrator takes a name for a secret.
+func ValidName(kind secret.Kind, name string) bool {
 	if kind == secret.Swarm {
 		return len(name) <= swarmNameLength && swarmName.MatchString(name)
 	}
@@ -57,7 +57,7 @@ func SwarmNames(name string, keys []string) map[string]string {
 	for _, k := range keys {
 		natural := name + "." + k
 		lower := strings.ToLower(k)
-		if validName(secret.Swarm, natural) && !strings.Contains(name, ".") && !reserved.MatchString(natural) &&
+		if ValidName(secret.Swarm, natural) && !strings.Contains(name, ".") && !reserved.MatchString(natural) &&
 			(folded[lower] == 1 || k == lower) {
 			names[k] = natural
 			continue
@@ -71,7 +71,7 @@ func SwarmNames(name string, keys []string) map[string]string {
 // subdomain, otherwise a lower-case form of it with a hash of the name. (The key has the Swarm name
 // as it is.)
 func KubernetesName(name string) string {
-	if validName(secret.Kubernetes, name) && !reserved.MatchString(name) {
+	if ValidName(secret.Kubernetes, name) && !reserved.MatchString(name) {
 		return name
 	}
 	return hashed(notDNS.ReplaceAllString(strings.ToLower(name), "-"), kubernetesNameLength, "swarm", name)

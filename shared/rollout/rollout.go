@@ -51,10 +51,14 @@ type Step struct {
 	Return map[string]secret.Ref
 	// Restart has its containers made anew though nothing in its spec changes (Kubernetes).
 	Restart bool
+	// Has tells that a run which was cut off has restarted it already: only the way back does so again.
+	Has bool
 }
 
 // Back is the step that undoes another one.
-func (s Step) Back() Step { return Step{Workload: s.Workload, Replace: s.Return, Restart: s.Restart} }
+func (s Step) Back() Step {
+	return Step{Workload: s.Workload, Replace: s.Return, Restart: s.Restart || s.Has}
+}
 
 // key is what a reference is found by: the ID in a Swarm, the name in Kubernetes.
 func (r Ref) key() string {
@@ -71,6 +75,9 @@ type Change struct {
 	// Before has what to go back to from a newest version, by its ID or name, where a workload has come to
 	// it already: a run that was cut off brought it there, and nobody knows how that ended.
 	Before map[string]secret.Ref
+	// Instead has what to go back to from versions that nobody shall go back to, by their ID or name: those of
+	// rollouts that were cut off or taken back.
+	Instead map[string]secret.Ref
 	// Written has the names of Secrets that have a new value under their old name.
 	Written map[string]bool
 }
@@ -88,7 +95,11 @@ func Steps(workloads []Workload, change Change) (steps []Step, fixed []Workload)
 			}
 			if to, moved := change.Newest[ref.key()]; moved {
 				step.Replace[ref.key()] = to
-				step.Return[Ref{Name: to.Name, UID: to.UID}.key()] = secret.Ref{Name: ref.Name, UID: ref.UID}
+				was := secret.Ref{Name: ref.Name, UID: ref.UID}
+				if better, there := change.Instead[ref.key()]; there {
+					was = better
+				}
+				step.Return[Ref{Name: to.Name, UID: to.UID}.key()] = was
 			}
 			step.Restart = step.Restart || change.Written[ref.Name] && !ref.Live
 		}
