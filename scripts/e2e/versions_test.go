@@ -26,7 +26,7 @@ var absent = map[string]*regexp.Regexp{
 	"1.20": regexp.MustCompile(`/pods/[^/]+/ephemeralcontainers|/apis/batch/v1/namespaces/[^/]+/cronjobs`),
 }
 
-var asksVersion = regexp.MustCompile(`^(docker|kubernetes) GET (/v[0-9.]+)?/version$`)
+var asksVersion = regexp.MustCompile(`^(docker|kubernetes) GET (/v[0-9.]+)?/version(\?.*)?$`)
 
 // older engine|kubernetes VERSION, after record: from now on that side takes itself for one of that version: it
 // says so, and has nothing that came later. An engine does the rest of it itself, by what it knows of
