@@ -2,8 +2,11 @@
 SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
-BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/secretx/secretx/docker-plugin/metadata.version=$(VERSION)
+BUILD := $(GO) build -ldflags '$(LDFLAGS)'
+# The same for builds, tests and releases: what they have in common is so compiled once.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: docs build demo test test-matrix unit e2e soak bench lint cross tidy-check fmt-check clean testbed
@@ -55,11 +58,12 @@ cross: ## every platform that is released
 	@scripts/build-probe
 	@for p in linux darwin windows; do for a in amd64 arm64; do \
 	  echo "build $$p/$$a"; \
-	  GOOS=$$p GOARCH=$$a CGO_ENABLED=0 $(GO) build ./docker-plugin/... ./kubectl-plugin/... || exit 1; \
+	  GOOS=$$p GOARCH=$$a $(GO) build ./docker-plugin/... ./kubectl-plugin/... || exit 1; \
 	done; done
 
 clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
 
-docs: ## the reference pages, from the commands
-	$(GO) test ./docker-plugin/... ./kubectl-plugin/... -run TestReferencePages -args -update
+docs: ## the reference pages, from the commands, and the table of rights
+	$(GO) test ./shared/rights -run TestTable -args -update
+	$(GO) test ./docker-plugin/cmd/... ./kubectl-plugin/... -run TestReferencePages -args -update

@@ -18,6 +18,7 @@ var forbidden = map[string][]string{
 	"consumers":      {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net", "net/http"},
 	"mapping":        {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net", "net/http"},
 	"plan":           {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net", "net/http"},
+	"translate":      {module + "endpoint", module + "plan", "k8s.io/", "github.com/docker/", "github.com/spf13/", "net", "net/http"},
 	"apply":          {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
 	"report":         {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
 	"probe/envelope": {module + "swarm", module + "kube", "k8s.io/", "github.com/", "net", "net/http", "encoding/json"},

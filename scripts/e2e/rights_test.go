@@ -4,210 +4,461 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	appsclient "k8s.io/client-go/kubernetes/typed/apps/v1"
+	batchclient "k8s.io/client-go/kubernetes/typed/batch/v1"
 	rbacclient "k8s.io/client-go/kubernetes/typed/rbac/v1"
+
+	"github.com/secretx/secretx/shared/rights"
 )
 
-// allow gives a user a Role with exactly these rights: "get pods", "list deployments.apps".
-func (w *world) allow(t *testing.T, namespace, user string, rights []string) {
-	t.Helper()
-	client := get[*rbacclient.RbacV1Client](t)(rbacclient.NewForConfig(w.config))
-	meta := metav1.ObjectMeta{Name: user}
-	_, err := client.Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: rules(rights)}, metav1.CreateOptions{})
-	must(t, err)
-	_, err = client.RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: user},
-		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
-	}, metav1.CreateOptions{})
-	must(t, err)
+// A rightsCase is how a row of the table of rights is tried out. NAME stands for a secret, web for the object
+// that the row names: of each try's own or, where the case is shared, of the row's.
+type rightsCase struct {
+	verb    string
+	code    int // with all rights
+	prepare func(r *rightsWorld, name string)
+	shared  bool
+	again   func(r *rightsWorld, name string) // before each try, where it is shared
+	// lack says of rights, such as "delete secrets", that their lack shows by another exit code than 2.
+	lack map[string]int
+	// silent are rights that can be done without, and whose lack isn't said.
+	silent []string
 }
 
-func rules(rights []string) []rbacv1.PolicyRule {
-	var all []rbacv1.PolicyRule
-	for _, right := range rights {
-		verb, resource, _ := strings.Cut(right, " ")
-		plural, group, _ := strings.Cut(resource, ".")
-		all = append(all, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{plural}, Verbs: []string{verb}})
+var keyRead = []string{"get secrets " + keySecret}
+
+var rightsCases = map[string]rightsCase{
+	"diff-name":    {verb: "diff NAME", prepare: mirroredInSwarm, silent: keyRead},
+	"diff-all":     {verb: "diff -l case=NAME", prepare: mirroredInSwarm, silent: keyRead},
+	"diff-mirror":  {verb: "diff NAME --from swarm --to kubernetes", prepare: mirroredHere, silent: keyRead},
+	"diff-mirrors": {verb: "diff -l case=NAME --from swarm --to kubernetes", prepare: mirroredHere, silent: keyRead},
+
+	"sync-name":      {verb: "sync NAME", prepare: kubeSecret},
+	"sync-all":       {verb: "sync -l case=NAME", prepare: kubeSecret},
+	"sync-mirror":    {verb: "sync NAME --from swarm --to kubernetes", prepare: swarmSecret},
+	"sync-mirrors":   {verb: "sync -l case=NAME --from swarm --to kubernetes", prepare: swarmSecret, silent: keyRead},
+	"sync-prune":     {verb: "sync NAME NAME-gone --prune --yes --from swarm --to kubernetes", prepare: orphanAndNew, silent: keyRead, lack: map[string]int{"create secrets": 1, "patch secrets": 1, "delete secrets": 1}},
+	"sync-immutable": {verb: "sync NAME --force --yes --from swarm --to kubernetes", prepare: strangerHere},
+	"sync-rollout":   {verb: "sync NAME --rollout --from swarm --to kubernetes", shared: true, prepare: mirroredAndUsed, again: rotatedInSwarm},
+
+	"peek-pod":       {verb: "peek-in-container pod/web", shared: true, prepare: usedByPod},
+	"peek-owner":     {verb: "peek-in-container deployment/web", shared: true, prepare: usedByDeployment},
+	"peek-cronjob":   {verb: "peek-in-container cronjob/web", shared: true, prepare: usedByCronJob},
+	"peek-selector":  {verb: "peek-in-container -l app=web", shared: true, prepare: usedByDeployment},
+	"peek-ephemeral": {verb: "peek-in-container pod/web --allow-ephemeral --helper-image " + busybox, prepare: usedByBarePod},
+	"verify":         {verb: "verify NAME", shared: true, prepare: usedByPod},
+	"consumers":      {verb: "consumers NAME", shared: true, prepare: usedByPod},
+	"ls":             {verb: "ls", shared: true, prepare: usedByPod, silent: keyRead},
+	"inspect":        {verb: "inspect NAME", shared: true, prepare: usedByPod, silent: keyRead},
+	"ls-all":         {verb: "ls -A", shared: true, prepare: kubeSecret, silent: keyRead},
+
+	"create":           {verb: "create NAME --from-file VALUE", prepare: nothing},
+	"create-both":      {verb: "create NAME --from-file VALUE --in both", prepare: nothing},
+	"rotate":           {verb: "rotate NAME --generate 16", shared: true, prepare: usedByDeployment, again: withoutBackup, lack: map[string]int{"delete secrets NAME.rollback": 1, "get deployments.apps web": 1, "patch deployments.apps web": 1}},
+	"rotate-immutable": {verb: "rotate NAME --generate 16", shared: true, prepare: immutableAndUsed, lack: map[string]int{"get deployments.apps web": 1, "patch deployments.apps web": 1}},
+	"rm":               {verb: "rm NAME", prepare: kubeSecret},
+	"prune":            {verb: "prune NAME --yes", prepare: orphanHere, lack: map[string]int{"delete secrets": 1}},
+	"current":          {verb: "current NAME --in kubernetes", shared: true, prepare: kubeSecret},
+	"doctor":           {verb: "doctor --for doctor", shared: true, prepare: nothing, lack: map[string]int{"get namespaces": 1}},
+}
+
+// rightsWorld is what the tries of one row have to themselves.
+type rightsWorld struct {
+	*world
+	t     *testing.T
+	space string
+	value string // the path of a file
+	row   rights.Row
+	how   rightsCase
+	n     int
+}
+
+// TestRights gives a user what rbac prints for each row of the table, by kubectl apply, and sees the verb work;
+// then all of it but one right, and sees that one named, or what comes of doing without it.
+func TestRights(t *testing.T) {
+	w := newWorld(t)
+	value := filepath.Join(t.TempDir(), "value")
+	must(t, os.WriteFile(value, []byte("new"), 0o600))
+	for _, row := range rights.Rows {
+		how, there := rightsCases[row.Name]
+		if !there {
+			t.Errorf("%s: nothing tries it out", row.Name)
+			continue
+		}
+		t.Run(row.Name, func(t *testing.T) {
+			r := &rightsWorld{world: w, t: t, space: get[string](t)(w.namespace()), value: value, row: row, how: how}
+			name := r.next()
+			r.apply(name)
+			if result := r.try(name, "all"); result.code != how.code || strings.Contains(result.out+result.err, "not allowed") || strings.Contains(result.err, "not seen") {
+				t.Fatalf("with all rights: %s", result)
+			}
+			for i := range r.singles(name) {
+				r.without(i)
+			}
+		})
+	}
+}
+
+// next is the secret of the next try, and prepares for it.
+func (r *rightsWorld) next() string {
+	r.n++
+	name := fmt.Sprintf("%s%s", r.prefix, strings.ReplaceAll(r.row.Name, "_", "-"))
+	if !r.how.shared {
+		name += fmt.Sprint("-", r.n)
+	}
+	if r.n == 1 || !r.how.shared {
+		r.how.prepare(r, name)
+	}
+	if r.how.again != nil {
+		r.how.again(r, name)
+	}
+	return name
+}
+
+// object is what web stands for.
+func (r *rightsWorld) object(name string) string {
+	if r.how.shared {
+		return "web"
+	}
+	return name
+}
+
+func (r *rightsWorld) fill(text, name string) string {
+	return strings.NewReplacer("NAME", name, "VALUE", r.value, "web", r.object(name)).Replace(text)
+}
+
+func (r *rightsWorld) user(what string) string { return r.prefix + r.row.Name + "-" + what }
+
+// apply gives the user "all" what rbac prints, which is what the table says.
+func (r *rightsWorld) apply(name string) {
+	r.t.Helper()
+	args := append([]string{"secretx", "rbac", "-n", r.space, "--user", r.user("all"), "--role-name", r.user("all")}, strings.Fields(r.fill(r.row.Args, name))...)
+	text := run(nil, "kubectl", args...)
+	if text.code != 0 {
+		r.t.Fatalf("kubectl %s: %s", strings.Join(args, " "), text)
+	}
+	cmd := exec.CommandContext(r.t.Context(), "kubectl", "apply", "-f", "-")
+	cmd.Stdin = strings.NewReader(text.out)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("%v: %s\n%s", err, out, text.out)
+	}
+	if r.row.Use.Cluster() {
+		r.t.Cleanup(func() {
+			run(nil, "kubectl", "delete", "clusterrole/"+r.user("all"), "clusterrolebinding/"+r.user("all")+"-"+r.user("all"))
+		})
+	}
+	asJSON := run(nil, "kubectl", append(args, "-o", "json")...)
+	var list struct {
+		Items []struct{ Rules []rbacv1.PolicyRule }
+	}
+	must(r.t, json.Unmarshal([]byte(asJSON.out), &list))
+	var printed rights.Rules
+	for _, rule := range list.Items[0].Rules {
+		for _, resource := range rule.Resources {
+			printed = append(printed, rights.Rule{Group: rule.APIGroups[0], Resource: resource, Names: rule.ResourceNames, Verbs: rule.Verbs})
+		}
+	}
+	wanted := get[rights.Rules](r.t)(rights.For(r.use(name)))
+	for _, rule := range wanted {
+		if !slices.ContainsFunc(printed, func(p rights.Rule) bool {
+			p.Without = rule.Without
+			return reflect.DeepEqual(p, rule)
+		}) {
+			r.t.Errorf("rbac %s doesn't print %v", r.row.Args, rule)
+		}
+	}
+	if len(printed) != len(wanted) {
+		r.t.Errorf("rbac %s prints %v instead of %v", r.row.Args, printed, wanted)
+	}
+}
+
+// singles are the rights that a try takes, one by one.
+func (r *rightsWorld) singles(name string) (all rights.Rules) {
+	for _, rule := range get[rights.Rules](r.t)(rights.For(r.use(name))) {
+		for _, verb := range rule.Verbs {
+			one := rule
+			one.Verbs = []string{verb}
+			all = append(all, one)
+		}
 	}
 	return all
 }
 
-// users are what a Kubernetes namespace is searched for consumers with.
-var users = []string{
-	"list pods", "list podtemplates", "list replicationcontrollers", "list serviceaccounts", "list deployments.apps", "list replicasets.apps",
-	"list statefulsets.apps", "list daemonsets.apps", "list jobs.batch", "list cronjobs.batch", "list ingresses.networking.k8s.io",
+// use is that of the row with the names of a try.
+func (r *rightsWorld) use(name string) rights.Use {
+	u := r.row.Use
+	u.Namespace = r.space
+	u.Secrets = slices.Clone(u.Secrets)
+	for i, s := range u.Secrets {
+		u.Secrets[i] = r.fill(s, name)
+	}
+	u.Targets = slices.Clone(u.Targets)
+	for i, target := range u.Targets {
+		u.Targets[i].Name = r.fill(target.Name, name)
+	}
+	return u
 }
 
-// TestRightsOfVerbs runs each verb that looks with the rights that docs/rights.md lists for it, and then
-// with one less of each: it works, or names the right that is missing.
-func TestRightsOfVerbs(t *testing.T) {
-	w := newWorld(t)
-	space := get[string](t)(w.namespace())
-	name := w.prefix + "s"
-	must(t, w.putKube(space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"v": []byte("value")}}))
-	must(t, w.putPod(space, "shell", nil, volume(name, corev1.Container{Image: busybox, Command: []string{"sleep", "1000"}})))
-	if _, r := secretx("kubectl", "sync", "--from", "kubernetes:/"+space, "--to", "swarm", name); r.code != 0 {
-		t.Fatal(r)
-	}
-	w.putService(t, name, distroless, name+".v", false)
-	w.running(t, space, "shell")
-
-	for i, verb := range []struct {
-		args   []string
-		rights []string
-		// without are those whose lack is said, and is no error: not all could be seen.
-		without []string
-		// code is that of a run that lacks one of those.
-		code int
-	}{
-		{[]string{"peek-in-container", "k8s/shell"}, []string{"get namespaces", "get pods", "get secrets", "create pods/exec"}, nil, 0},
-		{[]string{"peek-in-container", "swarm/" + name}, []string{"get namespaces", "get secrets"}, []string{"get namespaces", "get secrets"}, 0},
-		{[]string{"consumers", name}, append([]string{"get namespaces", "list secrets"}, users...), users, 0},
-		{[]string{"consumers", "--unused"}, append([]string{"get namespaces", "list secrets"}, users...), users, 1},
-		{[]string{"ls"}, append([]string{"get namespaces", "list secrets"}, users...), users, 0},
-		{[]string{"inspect", name}, append([]string{"get namespaces", "list secrets"}, users...), users, 0},
-		{[]string{"verify", name}, append([]string{"get namespaces", "list secrets", "get secrets", "create pods/exec"}, users...), users[1:], 0}, // what runs is a pod
-	} {
-		t.Run(strings.ReplaceAll(strings.ReplaceAll(strings.Join(verb.args, " "), " ", "-"), "/", "-"), func(t *testing.T) {
-			try := func(user string, rights []string) result {
-				w.allow(t, space, user, rights)
-				args := append([]string{"secretx"}, verb.args...)
-				return run(nil, "kubectl", append(args, "-n", space, "--as", user)...)
-			}
-			if r := try(fmt.Sprintf("v%d", i), verb.rights); r.code != 0 || strings.Contains(r.err, "not seen") || strings.Contains(r.err, "not looked at") {
-				t.Errorf("with all rights: %s", r)
-			}
-			for j, right := range verb.rights {
-				action, resource, _ := strings.Cut(right, " ")
-				plural, _, _ := strings.Cut(resource, ".")
-				r := try(fmt.Sprintf("v%d-%d", i, j), slices.Delete(slices.Clone(verb.rights), j, j+1))
-				if slices.Contains(verb.without, right) {
-					if r.code != verb.code || !strings.Contains(r.err, plural) || !strings.Contains(r.err, action) {
-						t.Errorf("without %q: %s", right, r)
-					}
-					continue
-				}
-				if r.code != 2 || r.out != "" || strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, fmt.Sprintf("must allow %q on %q", action, plural)) {
-					t.Errorf("without %q: %s", right, r)
-				}
-			}
-		})
-	}
+func (r *rightsWorld) try(name, user string) result {
+	args := append([]string{"secretx"}, strings.Fields(r.fill(r.how.verb, name))...)
+	return run(nil, "kubectl", append(args, "-n", r.space, "--as", r.user(user))...)
 }
 
-// TestRightsInAllNamespaces: ls -A takes a ClusterRole, and names what it lacks.
-func TestRightsInAllNamespaces(t *testing.T) {
-	w := newWorld(t)
-	space := get[string](t)(w.namespace())
-	name := w.prefix + "s"
-	must(t, w.putKube(space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"v": []byte("value")}}))
-	client := get[*rbacclient.RbacV1Client](t)(rbacclient.NewForConfig(w.config))
-	try := func(user string, rights []string) result {
-		user = w.prefix + user
-		meta := metav1.ObjectMeta{Name: user}
-		_, err := client.ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules(rights)}, metav1.CreateOptions{})
-		must(t, err)
-		_, err = client.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
-			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
-		}, metav1.CreateOptions{})
-		must(t, err)
-		t.Cleanup(func() {
-			must(t, client.ClusterRoleBindings().Delete(context.Background(), user, metav1.DeleteOptions{}))
-			must(t, client.ClusterRoles().Delete(context.Background(), user, metav1.DeleteOptions{}))
-		})
-		return run(nil, "kubectl", "secretx", "ls", "-A", "-n", space, "--as", user)
+var named = regexp.MustCompile(`must allow "(\w+)" on "([a-z/]+)"`)
+
+// without tries the verb with all rights but one.
+func (r *rightsWorld) without(i int) {
+	r.t.Helper()
+	name, user := r.next(), fmt.Sprint("less-", i)
+	all := r.singles(name)
+	missing := all[i]
+	verb := missing.Verbs[0]
+	r.allow(user, slices.Delete(all, i, i+1))
+	right := verb + " " + missing.Plural()
+	full := strings.TrimSpace(right + " " + strings.Join(missing.Names, ","))
+	result := r.try(name, user)
+	text := result.out + result.err
+	plural, _, _ := strings.Cut(missing.Resource, "/")
+	if missing.Without != "" {
+		silent := slices.Contains(r.how.silent, full)
+		if result.code != r.how.code && result.code != 1 || !silent && !(strings.Contains(text, verb) && strings.Contains(text, plural)) {
+			r.t.Errorf("without %s, which can be left out: %s", full, result)
+		}
+		return
 	}
-	rights := append([]string{"list namespaces", "get namespaces", "list secrets"}, users...)
-	if r := try("all", rights); r.code != 0 || !strings.Contains(r.out, name) || strings.Contains(r.err, "not seen") {
-		t.Errorf("with all rights: %s", r)
-	}
-	for i, right := range rights {
-		action, resource, _ := strings.Cut(right, " ")
-		plural, _, _ := strings.Cut(resource, ".")
-		r := try(fmt.Sprint("less-", i), slices.Delete(slices.Clone(rights), i, i+1))
-		if r.code > 2 || r.code < 0 || !strings.Contains(r.err, plural) || !strings.Contains(r.err, action) {
-			t.Errorf("without %q: %s", right, r)
+	code := 2
+	for key, other := range r.how.lack {
+		if key = r.fill(key, name); key == right || key == full {
+			code = other
 		}
 	}
+	if result.code != code {
+		r.t.Errorf("without %s: not exit code %d: %s", full, code, result)
+	}
+	said := named.FindAllStringSubmatch(text, -1)
+	if len(said) == 0 {
+		r.t.Errorf("without %s: it isn't named: %s", full, result)
+	}
+	for _, m := range said {
+		if m[1] != verb || m[2] != missing.Resource {
+			r.t.Errorf("without %s: another one is named: %s", full, result)
+		}
+	}
+	if result.out == "" && strings.Count(result.err, "\n") != 1 {
+		r.t.Errorf("without %s: not one line: %s", full, result)
+	}
 }
 
-// TestRightsToChange does so with the verbs that write, each with a Secret of its own that nobody uses: what it
-// takes to move those who do is tested beside the code that moves them. With one right less nothing is written,
-// but for the end of a rotation.
-func TestRightsToChange(t *testing.T) {
+// allow gives a user just these rights.
+func (r *rightsWorld) allow(user string, rules rights.Rules) {
+	r.t.Helper()
+	client := get[*rbacclient.RbacV1Client](r.t)(rbacclient.NewForConfig(r.config))
+	meta := metav1.ObjectMeta{Name: r.user(user)}
+	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: r.user(user)}}
+	var policy []rbacv1.PolicyRule
+	for _, rule := range rules {
+		policy = append(policy, rbacv1.PolicyRule{APIGroups: []string{rule.Group}, Resources: []string{rule.Resource}, ResourceNames: rule.Names, Verbs: rule.Verbs})
+	}
+	if !r.row.Use.Cluster() {
+		_, err := client.Roles(r.space).Create(r.t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: policy}, metav1.CreateOptions{})
+		must(r.t, err)
+		_, err = client.RoleBindings(r.space).Create(r.t.Context(), &rbacv1.RoleBinding{
+			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name}, Subjects: subjects,
+		}, metav1.CreateOptions{})
+		must(r.t, err)
+		return
+	}
+	_, err := client.ClusterRoles().Create(r.t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: policy}, metav1.CreateOptions{})
+	must(r.t, err)
+	_, err = client.ClusterRoleBindings().Create(r.t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name}, Subjects: subjects,
+	}, metav1.CreateOptions{})
+	must(r.t, err)
+	r.t.Cleanup(func() {
+		must(r.t, client.ClusterRoleBindings().Delete(context.Background(), meta.Name, metav1.DeleteOptions{}))
+		must(r.t, client.ClusterRoles().Delete(context.Background(), meta.Name, metav1.DeleteOptions{}))
+	})
+}
+
+// admin runs a verb with all rights there are.
+func (r *rightsWorld) admin(args ...string) {
+	r.t.Helper()
+	if result := run(nil, "kubectl", append(append([]string{"secretx"}, args...), "-n", r.space)...); result.code != 0 {
+		r.t.Fatalf("%s: %s", strings.Join(args, " "), result)
+	}
+}
+
+func nothing(*rightsWorld, string) {}
+
+func kubeSecret(r *rightsWorld, name string) {
+	must(r.t, r.putKube(r.space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"case": name}}, Data: map[string][]byte{"v": []byte("old")}}))
+}
+
+func swarmSecret(r *rightsWorld, name string) {
+	must(r.t, putSwarm(r.swarm, name, []byte("value"), map[string]string{"case": name}))
+}
+
+func mirroredInSwarm(r *rightsWorld, name string) {
+	kubeSecret(r, name)
+	r.admin("sync", name)
+}
+
+func mirroredHere(r *rightsWorld, name string) {
+	swarmSecret(r, name)
+	r.admin("sync", name, "--from", "swarm", "--to", "kubernetes")
+}
+
+func orphanHere(r *rightsWorld, name string) {
+	mirroredHere(r, name)
+	r.unSwarm(name)
+}
+
+func orphanAndNew(r *rightsWorld, name string) {
+	orphanHere(r, name+"-gone")
+	swarmSecret(r, name)
+}
+
+// unSwarm removes a secret as soon as no probe has it any more.
+func (r *rightsWorld) unSwarm(name string) {
+	r.t.Helper()
+	var err error
+	for range 50 {
+		if err = r.swarm.SecretRemove(r.t.Context(), name); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	r.t.Fatal(err)
+}
+
+// strangerHere has a Secret in the way that is immutable, so that it is made anew.
+func strangerHere(r *rightsWorld, name string) {
+	swarmSecret(r, name)
+	fixed := true
+	must(r.t, r.putKube(r.space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Immutable: &fixed, Data: map[string][]byte{name: []byte("other")}}))
+}
+
+// sleeper has the value in its environment, so that it doesn't follow by itself.
+func sleeper(secret, key string) corev1.Container {
+	return corev1.Container{Name: "a", Image: busybox, ImagePullPolicy: corev1.PullNever, Command: []string{"sleep", "3600"}, Env: []corev1.EnvVar{{
+		Name: "V", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: secret}, Key: key}},
+	}}}
+}
+
+func (r *rightsWorld) template(name, key string) corev1.PodTemplateSpec {
+	atOnce := int64(0)
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": r.object(name)}},
+		Spec:       corev1.PodSpec{TerminationGracePeriodSeconds: &atOnce, Containers: []corev1.Container{sleeper(name, key)}},
+	}
+}
+
+func (r *rightsWorld) deploy(name, key string) {
+	r.t.Helper()
+	client := get[*appsclient.AppsV1Client](r.t)(appsclient.NewForConfig(r.config))
+	_, err := client.Deployments(r.space).Create(r.t.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: r.object(name)},
+		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": r.object(name)}}, Template: r.template(name, key)},
+	}, metav1.CreateOptions{})
+	must(r.t, err)
+	r.waits("rollout", "status", "deployment/"+r.object(name))
+}
+
+func (r *rightsWorld) waits(args ...string) {
+	r.t.Helper()
+	if result := run(nil, "kubectl", append(args, "-n", r.space, "--timeout=2m")...); result.code != 0 {
+		r.t.Fatal(result)
+	}
+}
+
+func usedByDeployment(r *rightsWorld, name string) {
+	kubeSecret(r, name)
+	r.deploy(name, "v")
+}
+
+func immutableAndUsed(r *rightsWorld, name string) {
+	fixed := true
+	must(r.t, r.putKube(r.space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Immutable: &fixed, Data: map[string][]byte{"v": []byte("old")}}))
+	r.deploy(name, "v")
+}
+
+func mirroredAndUsed(r *rightsWorld, name string) {
+	r.admin("create", name, "--generate", "16", "--in", "swarm")
+	r.admin("sync", name, "--from", "swarm", "--to", "kubernetes")
+	r.deploy(name, name)
+}
+
+// rotatedInSwarm gives the origin another value, so that there is something to sync.
+func rotatedInSwarm(r *rightsWorld, name string) {
+	if r.n > 1 {
+		r.admin("rotate", name, "--generate", "16", "--in", "swarm")
+	}
+}
+
+// withoutBackup ends what a rotation has left that lacked the right to.
+func withoutBackup(r *rightsWorld, name string) {
+	run(nil, "kubectl", "delete", "secret", name+".rollback", "-n", r.space, "--ignore-not-found")
+}
+
+func usedByPod(r *rightsWorld, name string) {
+	kubeSecret(r, name)
+	must(r.t, r.putPod(r.space, r.object(name), nil, volume(name, corev1.Container{Image: busybox, Command: []string{"sleep", "3600"}})))
+	r.running(r.t, r.space, r.object(name))
+}
+
+func usedByBarePod(r *rightsWorld, name string) {
+	kubeSecret(r, name)
+	must(r.t, r.putPod(r.space, r.object(name), nil, volume(name, corev1.Container{Image: distroless})))
+	r.running(r.t, r.space, r.object(name))
+}
+
+func usedByCronJob(r *rightsWorld, name string) {
+	kubeSecret(r, name)
+	client := get[*batchclient.BatchV1Client](r.t)(batchclient.NewForConfig(r.config))
+	template := r.template(name, "v")
+	template.Spec.RestartPolicy = corev1.RestartPolicyNever
+	_, err := client.CronJobs(r.space).Create(r.t.Context(), &batchv1.CronJob{
+		ObjectMeta: metav1.ObjectMeta{Name: r.object(name)},
+		Spec:       batchv1.CronJobSpec{Schedule: "0 0 1 1 *", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template}}},
+	}, metav1.CreateOptions{})
+	must(r.t, err)
+	if result := run(nil, "kubectl", "create", "job", "tonight", "--from=cronjob/"+r.object(name), "-n", r.space); result.code != 0 {
+		r.t.Fatal(result)
+	}
+	r.waits("wait", "--for=jsonpath={.status.ready}=1", "job/tonight")
+}
+
+// TestRightsToLookIntoSwarm: a look into a Swarm does with less, which it says, where its secrets are mirrors of
+// some in Kubernetes.
+func TestRightsToLookIntoSwarm(t *testing.T) {
 	w := newWorld(t)
-	space := get[string](t)(w.namespace())
-	value := filepath.Join(t.TempDir(), "value")
-	must(t, os.WriteFile(value, []byte("new"), 0o600))
-	workloads := slices.DeleteFunc(slices.Clone(users), func(right string) bool { return right == "list podtemplates" }) // nothing moves them
-	for i, verb := range []struct {
-		args   []string // NAME is that of the Secret
-		create bool     // it isn't there yet
-		rights []string
-		late   string // a right whose lack is found out when all is done
-	}{
-		{[]string{"create", "NAME", "--from-file", value}, true, []string{"get namespaces", "create secrets", "patch secrets"}, ""},
-		{[]string{"rotate", "NAME", "--from-file", value}, false, append([]string{"get namespaces", "list secrets", "get secrets", "create secrets", "patch secrets", "delete secrets"}, workloads...), "delete secrets"},
-		{[]string{"rm", "NAME"}, false, append([]string{"get namespaces", "list secrets", "delete secrets"}, users...), ""},
-		{[]string{"current", "NAME", "--in", "kubernetes"}, false, []string{"get namespaces", "list secrets"}, ""},
-	} {
-		t.Run(verb.args[0], func(t *testing.T) {
-			n := 0
-			try := func(rights []string) (name string, r result) {
-				n++
-				user := fmt.Sprintf("c%d-%d", i, n)
-				name = w.prefix + user
-				if !verb.create {
-					must(t, w.putKube(space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"v": []byte("old")}}))
-				}
-				w.allow(t, space, user, rights)
-				args := []string{"secretx"}
-				for _, arg := range verb.args {
-					args = append(args, strings.ReplaceAll(arg, "NAME", name))
-				}
-				return name, run(nil, "kubectl", append(args, "-n", space, "--as", user)...)
-			}
-			if _, r := try(verb.rights); r.code != 0 || strings.Contains(r.out+r.err, "not allowed") {
-				t.Errorf("with all rights: %s", r)
-			}
-			for j, right := range verb.rights {
-				action, resource, _ := strings.Cut(right, " ")
-				plural, _, _ := strings.Cut(resource, ".")
-				name, r := try(slices.Delete(slices.Clone(verb.rights), j, j+1))
-				code, holds := 2, "old"
-				if right == verb.late {
-					code, holds = 1, "new"
-				}
-				if text := r.out + r.err; r.code != code || !strings.Contains(text, "not allowed") || !strings.Contains(text, action) || !strings.Contains(text, plural) {
-					t.Errorf("without %q: %s", right, r)
-				}
-				all := get[*corev1.SecretList](t)(w.kube.Secrets(space).List(t.Context(), metav1.ListOptions{}))
-				there := false
-				for _, s := range all.Items {
-					if s.Name == name {
-						there = true
-						if string(s.Data["v"]) != holds {
-							t.Errorf("without %q, but it was written", right)
-						}
-					}
-					if s.Name == name+".rollback" && right != verb.late {
-						t.Errorf("without %q, and yet there is a backup", right)
-					}
-				}
-				if there == verb.create {
-					t.Errorf("without %q: there is it: %t", right, there)
-				}
-			}
-		})
+	r := &rightsWorld{world: w, t: t, space: get[string](t)(w.namespace())}
+	name := w.prefix + "s"
+	mirroredInSwarm(r, name)
+	w.putService(t, name, distroless, name+".v", false)
+	all := rights.Rules{{Resource: "namespaces", Verbs: []string{"get"}}, {Resource: "secrets", Verbs: []string{"get"}}}
+	for user, rules := range map[string]rights.Rules{"all": all, "namespaces": all[1:], "secrets": all[:1]} {
+		r.allow(user, rules)
+		result := run(nil, "kubectl", "secretx", "peek-in-container", "swarm/"+name, "-n", r.space, "--as", r.user(user))
+		if said := strings.Contains(result.err, `"get" on "`+user+`"`); result.code != 0 || said == (user == "all") {
+			t.Errorf("%s: %s", user, result)
+		}
 	}
 }

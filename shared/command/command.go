@@ -38,6 +38,9 @@ type Host struct {
 	// Shown tells whether standard output is a terminal.
 	Shown func() bool
 
+	// Width is how many columns standard output has, 0 where it is no terminal.
+	Width func() int
+
 	// Open gives an endpoint without connecting to it.
 	Open func(endpoint.Address, OpenOptions) (endpoint.Endpoint, error)
 	// Printer adds the host's output flags and gives what prints documents with these columns by them.
@@ -51,8 +54,22 @@ type Host struct {
 	ProbeImage func(out io.Writer, architecture string) error
 	// Ago says how long ago something was, in the host's words.
 	Ago func(time.Time) string
+	// Contexts are the names of those that the configuration of an orchestrator has.
+	Contexts func(secret.Kind) []string
+	// Completion says what else there is to know of the host's completion.
+	Completion string
 	// Version is printed by the verb version.
 	Version string
+}
+
+// width is how many columns there are to write in.
+func (h Host) width() int {
+	if h.Width != nil {
+		if n := h.Width(); n > 0 {
+			return n
+		}
+	}
+	return 100
 }
 
 // OpenOptions are what a verb asks of its endpoints.
@@ -140,14 +157,17 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 	}
 	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
 		newCreateCommand(host), newCurrentCommand(host), newRotateCommand(host),
-		newRmCommand(host), newPruneCommand(host)}
+		newRmCommand(host), newPruneCommand(host), newTranslateCommand(host), newRbacCommand(host), newDoctorCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
 			host.Flags(verb.Flags())
 		}
 	}
 	root.AddCommand(verbs...)
-	root.AddCommand(newProbeImageCommand(host), newVersionCommand(host))
+	root.AddCommand(newProbeImageCommand(host), newCompletionCommand(host), newVersionCommand(host))
+	for _, verb := range root.Commands() {
+		completer{host}.complete(verb)
+	}
 	return root
 }
 

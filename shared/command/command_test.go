@@ -73,6 +73,9 @@ func (w *world) run(args ...string) (report.Comparison, int) {
 			}
 			return nil, fmt.Errorf("no context for %s", a)
 		},
+		Contexts: func(kind secret.Kind) []string {
+			return map[secret.Kind][]string{secret.Swarm: {"default", "other"}, secret.Kubernetes: {"prod", "cloud/region/x", "$(reboot)"}}[kind]
+		},
 		Version: "test",
 	})
 	root.SetArgs(args)

@@ -33,7 +33,11 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Instead: map[string]secret.Ref{}, Written: map[string]bool{}}
 	var now []secret.Secret
 	for _, item := range todo.Items {
-		versions := families[item.Desired.LogicalName()]
+		name := item.Desired.LogicalName()
+		if item.Action == plan.Nothing && item.Existing != nil {
+			name = item.Existing.LogicalName()
+		}
+		versions := families[name]
 		if len(versions) == 0 || item.Action == plan.Remove || !item.Owned && item.Action == plan.Nothing {
 			continue
 		}

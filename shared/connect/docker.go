@@ -47,6 +47,16 @@ func Docker(cli command.Cli, name string) func(context.Context) (client.APIClien
 	}
 }
 
+// DockerContexts are the names of all Docker contexts.
+func DockerContexts(cli command.Cli) []string {
+	all, _ := cli.ContextStore().List()
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.Name
+	}
+	return names
+}
+
 // special tells whether the environment asks for what only the CLI's own client knows of: headers of
 // its own, and the connection that docker has already.
 func special() bool {

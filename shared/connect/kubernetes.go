@@ -1,6 +1,9 @@
 package connect
 
 import (
+	"maps"
+	"slices"
+
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // users' kubeconfigs name these
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,4 +30,13 @@ func Kubernetes(read Kubeconfig, address endpoint.Address) func() (*rest.Config,
 		namespace, _, err := loader.Namespace()
 		return config, namespace, err
 	}
+}
+
+// KubernetesContexts are the names of all contexts of the kubeconfig.
+func KubernetesContexts(read Kubeconfig) []string {
+	config, err := read("", "").RawConfig()
+	if err != nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(config.Contexts))
 }

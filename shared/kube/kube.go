@@ -143,6 +143,15 @@ func (e *Endpoint) connect() (*connection, error) {
 	return e.conn, nil
 }
 
+// Namespace is the one that is meant: the kubeconfig says, and nobody is asked.
+func (e *Endpoint) Namespace() (string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return "", err
+	}
+	return c.namespace, nil
+}
+
 // tune makes a copy of a configuration that suits many small requests at a time.
 func tune(found *rest.Config, options Options) *rest.Config {
 	config := rest.CopyConfig(found)

@@ -143,19 +143,18 @@ func (c *comparison) compareOurs(item *Item, t mapping.Target) {
 		item.Reason = c.unknownReason()
 		return
 	}
+	// What stays as it is desires nothing: of ten thousand in sync that would be most of the memory.
 	if c.to.Place.Kind == secret.Swarm {
-		c.desire(item, t, existing.Lineage.Sequence)
 		switch {
 		case item.State != InSync:
 			c.desire(item, t, c.nextSequence(t.Name))
 			item.Action = AddVersion
 		case probed:
+			c.desire(item, t, existing.Lineage.Sequence)
 			item.Action = Refresh
 		}
 		return
 	}
-	c.desire(item, t, 0)
-	c.keep(item, kept)
 	different := existing.Type != t.Type || existing.Immutable != t.Immutable
 	if different {
 		item.State = Worse(item.State, Drifted)
@@ -164,14 +163,17 @@ func (c *comparison) compareOurs(item *Item, t mapping.Target) {
 	switch {
 	case item.State == InSync || item.State == Orphan:
 		// Without a key a new mark would tell no more than the old one.
-		if probed && c.options.Key.Known() {
-			item.Action = Refresh
+		if !probed || !c.options.Key.Known() {
+			return
 		}
+		item.Action = Refresh
 	case existing.Type != t.Type || existing.Immutable:
 		item.Action = Replace
 	default:
 		item.Action = Update
 	}
+	c.desire(item, t, 0)
+	c.keep(item, kept)
 }
 
 // judge compares one key of a mirror with its origin, by the values where both are known, by a
@@ -386,7 +388,7 @@ func (c *comparison) compareStranger(item *Item, t mapping.Target) {
 		}
 	}
 	if c.to.Place.Kind == secret.Swarm {
-		c.desire(item, t, max(1, sequenceOf(*existing)))
+		c.desire(item, t, max(1, sequenceOf(existing)))
 	} else {
 		c.desire(item, t, 0)
 	}
@@ -443,7 +445,7 @@ func (c *comparison) desire(item *Item, t mapping.Target, sequence int) {
 	if c.to.Place.Kind == secret.Swarm {
 		desired.Lineage = secret.Lineage{Name: t.Name, Sequence: sequence}
 		desired.Name = mapping.VersionName(t.Name, sequence)
-		if e := item.Existing; e != nil && sequence == max(1, sequenceOf(*e)) {
+		if e := item.Existing; e != nil && sequence == max(1, sequenceOf(e)) {
 			desired.Name = e.Name // it may have been adopted under a name of another case
 		}
 		item.Name = desired.Name
@@ -509,7 +511,7 @@ func (c *comparison) orphans(wanted map[string]bool, missing []string) (items []
 			item.Action = Remove
 			for _, v := range c.found.byName[name].versions {
 				if v.Mark != nil && v.Mark.Origin == c.from.Place.Identity {
-					item.Retired = append(item.Retired, v)
+					item.Retired = append(item.Retired, *v)
 				}
 			}
 		} else {

@@ -95,7 +95,9 @@ type Item struct {
 	Action  Action
 
 	Existing *secret.Secret // what stands there now
-	Desired  secret.Secret  // what to write; values that are not known yet have an entry in Sources
+	// Desired is what to write, where there is an Action; values that are not known yet have an entry in
+	// Sources.
+	Desired secret.Secret
 	// Sources says for each key of Desired what it is a copy of, in the same order. A key that the
 	// mirror keeps as it is has none.
 	Sources []mapping.OriginKey
@@ -253,7 +255,7 @@ func known(all []mapping.Origin) map[[2]string]bool {
 // place is what stands at the far side under one logical name.
 type place struct {
 	newest   *secret.Secret
-	versions []secret.Secret // in a Swarm all of them, newest last
+	versions []*secret.Secret // in a Swarm all of them, newest last
 }
 
 // contents is what stands at the far side: by logical name, in lower case, since Swarm folds it.
@@ -264,7 +266,8 @@ type contents struct {
 
 func index(to Side) contents {
 	c := contents{byName: make(map[string]place, len(to.Secrets)), taken: make(map[string]bool, len(to.Secrets))}
-	for _, s := range to.Secrets {
+	for i := range to.Secrets {
+		s := &to.Secrets[i]
 		c.taken[strings.ToLower(s.Name)] = true
 		name := strings.ToLower(s.LogicalName())
 		p := c.byName[name]
@@ -272,13 +275,13 @@ func index(to Side) contents {
 		c.byName[name] = p
 	}
 	for name, p := range c.byName {
-		slices.SortFunc(p.versions, func(a, b secret.Secret) int { return cmp.Compare(sequenceOf(a), sequenceOf(b)) })
-		p.newest = &p.versions[len(p.versions)-1]
+		slices.SortStableFunc(p.versions, func(a, b *secret.Secret) int { return cmp.Compare(sequenceOf(a), sequenceOf(b)) })
+		p.newest = p.versions[len(p.versions)-1]
 		c.byName[name] = p
 	}
 	return c
 }
 
-func sequenceOf(s secret.Secret) int {
+func sequenceOf(s *secret.Secret) int {
 	return s.Lineage.Sequence
 }

@@ -66,38 +66,47 @@ type Summary struct {
 
 // OfPlan is the document of a plan that was not carried out.
 func OfPlan(kind string, p plan.Plan) Comparison {
-	outcomes := make([]apply.Outcome, len(p.Items))
-	for i, item := range p.Items {
-		outcomes[i].Item = item
+	d := comparisonOf(kind, p.From, p.To, len(p.Items))
+	for i := range p.Items {
+		d.add(&p.Items[i], apply.None, nil)
 	}
-	return OfOutcomes(kind, p.From, p.To, outcomes)
+	return d
 }
 
 // OfOutcomes is the document of a plan that was carried out.
 func OfOutcomes(kind string, from, to endpoint.Place, outcomes []apply.Outcome) Comparison {
-	d := Comparison{
-		APIVersion: APIVersion, Kind: kind, From: placeOf(from), To: placeOf(to),
-		Items: make([]Item, 0, len(outcomes)), Summary: Summary{Total: len(outcomes), States: map[string]int{}},
-	}
-	for _, o := range outcomes {
-		item := Item{
-			Origins: o.Item.Origins, Mirror: o.Item.Name, State: string(o.Item.State), Reason: o.Item.Reason,
-			Keys: make([]Key, 0, len(o.Item.Keys)), Action: string(o.Item.Action), Result: string(o.Result),
-		}
-		for _, k := range o.Item.Keys {
-			item.Keys = append(item.Keys, Key{k.Name, string(k.State)})
-		}
-		d.Summary.States[item.State]++
-		switch o.Result {
-		case apply.Done:
-			d.Summary.Done++
-		case apply.Failed, apply.Interrupted:
-			d.Summary.Failed++
-			item.Error = o.Err.Error()
-		}
-		d.Items = append(d.Items, item)
+	d := comparisonOf(kind, from, to, len(outcomes))
+	for i := range outcomes {
+		o := &outcomes[i]
+		d.add(&o.Item, o.Result, o.Err)
 	}
 	return d
+}
+
+func comparisonOf(kind string, from, to endpoint.Place, n int) Comparison {
+	return Comparison{
+		APIVersion: APIVersion, Kind: kind, From: placeOf(from), To: placeOf(to),
+		Items: make([]Item, 0, n), Summary: Summary{Total: n, States: map[string]int{}},
+	}
+}
+
+func (d *Comparison) add(found *plan.Item, result apply.Result, err error) {
+	item := Item{
+		Origins: found.Origins, Mirror: found.Name, State: string(found.State), Reason: found.Reason,
+		Keys: make([]Key, 0, len(found.Keys)), Action: string(found.Action), Result: string(result),
+	}
+	for _, k := range found.Keys {
+		item.Keys = append(item.Keys, Key{k.Name, string(k.State)})
+	}
+	d.Summary.States[item.State]++
+	switch result {
+	case apply.Done:
+		d.Summary.Done++
+	case apply.Failed, apply.Interrupted:
+		d.Summary.Failed++
+		item.Error = err.Error()
+	}
+	d.Items = append(d.Items, item)
 }
 
 func placeOf(p endpoint.Place) Place { return Place{string(p.Kind), p.Name, p.Identity} }

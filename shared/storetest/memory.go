@@ -196,6 +196,15 @@ func (m *Memory) List(ctx context.Context, names []string) ([]secret.Secret, err
 	})
 }
 
+// ListNames is List without keys, for completion.
+func (m *Memory) ListNames(ctx context.Context) ([]secret.Secret, error) {
+	all, err := m.List(ctx, nil)
+	for i := range all {
+		all[i].Keys = nil
+	}
+	return all, err
+}
+
 // Values implements endpoint.Reader.
 func (m *Memory) Values(ctx context.Context, refs []secret.Ref, each func(secret.Ref, secret.Value) error) error {
 	values, err := run(ctx, m, Values, namesOf(refs), func() (map[secret.Ref]secret.Value, error) { return m.read(refs) })

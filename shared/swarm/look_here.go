@@ -153,26 +153,37 @@ func (l *looking) job(ctx context.Context, node swarm.Node, image string, spots 
 	if err != nil {
 		return l.cannot(opLook, err, "")
 	}
-	host, start := node.Description.Hostname, lookStart
-	hint := "Put the helper there: docker secretx probe-image | docker -H ssh://" + host + " load; or name an image that the node can pull (--helper-image)."
-	if !strings.HasPrefix(image, "sha256:") {
-		start = l.Endpoint.options.StartTimeout
-		hint = "Can " + host + " pull " + image + ", and is it of this version of secretx?"
-	}
+	host := node.Description.Hostname
+	start, hint := l.jobElsewhere(host, image)
 	err = l.Endpoint.job(ctx, l.engine, work{
 		op: opLook, spec: lookSpec(l.engine, node.ID, image, look), progress: look.Progress, read: l.take(look, spots),
 		start: start, silence: lookSilence, hint: hint,
 	})
+	err = withoutHelper(err, host)
 	failure := (*endpoint.Error)(nil)
-	switch {
-	case !errors.As(err, &failure) || failure.Cause == nil:
-		return err
-	case strings.Contains(failure.Cause.Error(), "No such image: sha256:"):
-		failure.Cause = fmt.Errorf("node %s doesn't have the helper", host)
-	default:
+	if errors.As(err, &failure) && failure.Cause != nil && !errors.Is(failure.Cause, errNoHelper) {
 		failure.Cause = fmt.Errorf("the job that should look there, on node %s: %w", host, failure.Cause)
 	}
-	return failure
+	return err
+}
+
+// jobElsewhere says how long a job on another node may take until it runs, and what helps when it doesn't.
+func (e *Endpoint) jobElsewhere(host, image string) (start time.Duration, hint string) {
+	if !strings.HasPrefix(image, "sha256:") {
+		return e.options.StartTimeout, "Can " + host + " pull " + image + ", and is it of this version of secretx?"
+	}
+	return lookStart, "Put the helper there: docker secretx probe-image | docker -H ssh://" + host + " load; or name an image that the node can pull (--helper-image)."
+}
+
+var errNoHelper = errors.New("doesn't have the helper")
+
+// withoutHelper says in clear words that a node doesn't have the image.
+func withoutHelper(err error, host string) error {
+	failure := (*endpoint.Error)(nil)
+	if errors.As(err, &failure) && failure.Cause != nil && strings.Contains(failure.Cause.Error(), "No such image: sha256:") {
+		failure.Cause = fmt.Errorf("node %s %w", host, errNoHelper)
+	}
+	return err
 }
 
 // lookSpec is the job. A task can't be given a process namespace, so that it sees the node's through

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/docker/cli/cli"
-	"github.com/docker/cli/cli-plugins/metadata"
 	"github.com/docker/cli/cli-plugins/plugin"
 	dockercommand "github.com/docker/cli/cli/command"
 	"github.com/docker/cli/cli/debug"
@@ -21,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"golang.org/x/term"
 
+	"github.com/secretx/secretx/docker-plugin/metadata"
 	"github.com/secretx/secretx/shared/command"
 	"github.com/secretx/secretx/shared/connect"
 	"github.com/secretx/secretx/shared/endpoint"
@@ -30,25 +29,7 @@ import (
 	"github.com/secretx/secretx/shared/swarm"
 )
 
-// version is set by the build.
-var version = "dev"
-
 func main() {
-	about := metadata.Metadata{
-		SchemaVersion:    "0.1.0",
-		Vendor:           "The secretx authors",
-		Version:          version,
-		ShortDescription: "Secrets between Docker Swarm and Kubernetes",
-		URL:              "https://github.com/secretx/secretx",
-	}
-	// docker asks this of every plugin whenever it prints its help or completes a word, and waits:
-	// no need to make a client and the verbs for it.
-	if len(os.Args) == 2 && os.Args[1] == metadata.MetadataSubcommandName {
-		if err := json.NewEncoder(os.Stdout).Encode(about); err != nil {
-			os.Exit(command.ExitUsage)
-		}
-		return
-	}
 	// The CLI's telemetry complains about schemas on the error output otherwise.
 	otel.SetErrorHandler(debug.OTELErrorHandler)
 	dockerCLI, err := dockercommand.NewDockerCli()
@@ -56,7 +37,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(command.ExitUsage)
 	}
-	err = plugin.RunPlugin(dockerCLI, newRoot(dockerCLI), about)
+	err = plugin.RunPlugin(dockerCLI, newRoot(dockerCLI), metadata.About)
 	os.Exit(exit(dockerCLI.Err(), err))
 }
 
@@ -83,12 +64,20 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 		In:     dockerCLI.In(), Out: dockerCLI.Out(), Err: dockerCLI.Err(),
 		Terminal: func() bool { return dockerCLI.In().IsTerminal() && term.IsTerminal(int(os.Stderr.Fd())) },
 		Shown:    func() bool { return dockerCLI.Out().IsTerminal() },
+		Width:    func() int { w, _, _ := term.GetSize(int(os.Stdout.Fd())); return w },
 		Ago:      func(t time.Time) string { return units.HumanDuration(time.Since(t)) + " ago" },
 		Password: func(ctx context.Context, question string) ([]byte, error) {
 			return command.AskHidden(ctx, os.Stdin, dockerCLI.Err(), question)
 		},
 		ProbeImage: swarm.ProbeImage,
-		Version:    version,
+		Contexts: func(kind secret.Kind) []string {
+			if kind == secret.Kubernetes {
+				return connect.KubernetesContexts(config.read)
+			}
+			return connect.DockerContexts(dockerCLI)
+		},
+		Completion: "docker completion prints the same.",
+		Version:    metadata.About.Version,
 		Printer:    newPrinter,
 		Flags:      config.addFlags,
 		Prepare: func(cmd *cobra.Command, args []string) error {

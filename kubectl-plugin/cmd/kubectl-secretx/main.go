@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/secretx/secretx/shared/command"
 	"github.com/secretx/secretx/shared/connect"
@@ -44,7 +43,7 @@ func newRoot() (*cobra.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := genericclioptions.NewConfigFlags(false)
+	config := &kubeconfig{}
 	docker, dockerFlags := cliflags.NewClientOptions(), pflag.NewFlagSet("docker", pflag.ContinueOnError)
 	docker.InstallFlags(dockerFlags) // what the environment says of TLS becomes their defaults
 	var dockerHost string
@@ -54,15 +53,27 @@ func newRoot() (*cobra.Command, error) {
 		In:     os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) },
 		Shown:    func() bool { return term.IsTerminal(int(os.Stdout.Fd())) },
+		Width:    func() int { w, _, _ := term.GetSize(int(os.Stdout.Fd())); return w },
 		Ago:      func(t time.Time) string { return duration.HumanDuration(time.Since(t)) },
 		Password: func(ctx context.Context, question string) ([]byte, error) {
 			return command.AskHidden(ctx, os.Stdin, os.Stderr, question)
 		},
 		ProbeImage: swarm.ProbeImage,
-		Version:    version,
-		Printer:    newPrinter,
+		Contexts: func(kind secret.Kind) []string {
+			if kind == secret.Kubernetes {
+				return connect.KubernetesContexts(config.read)
+			}
+			return connect.DockerContexts(dockerCLI)
+		},
+		Completion: `With kubectl_complete-secretx on PATH, which the packages bring, the script of kubectl
+completion does all of this by itself.`,
+		Version: version,
+		Printer: newPrinter,
 		Flags: func(flags *pflag.FlagSet) {
-			config.AddFlags(flags)
+			// A verb's own flag is meant where both have the name: --user of rbac is kubectl create rolebinding's.
+			its := pflag.NewFlagSet("kubectl", pflag.ContinueOnError)
+			config.addFlags(its)
+			flags.AddFlagSet(its)
 			flags.StringVar(&docker.Context, "docker-context", "", "Docker `context`, where an endpoint names none")
 			flags.StringVar(&dockerHost, "docker-host", "", "Docker `host` to connect to, where an endpoint names no context")
 		},
@@ -79,7 +90,7 @@ func newRoot() (*cobra.Command, error) {
 	}
 	host.Open = func(address endpoint.Address, options command.OpenOptions) (endpoint.Endpoint, error) {
 		if address.Kind == secret.Kubernetes {
-			return kube.New(connect.Kubernetes(kubeconfig(config), address), address.String(), kube.Options{}), nil
+			return kube.New(connect.Kubernetes(config.read, address), address.String(), kube.Options{}), nil
 		}
 		return swarm.New(connect.Docker(dockerCLI, address.Context), address.String(), swarm.Options{
 			NoProbe: options.NoProbe, ProbeImage: options.ProbeImage, Progress: options.Progress,

@@ -23,7 +23,7 @@ func Check(t *testing.T, root *cobra.Command, host, folder string) {
 	t.Helper()
 	want := map[string][]byte{}
 	for _, cmd := range root.Commands() {
-		if cmd.IsAvailableCommand() && cmd.Name() != "completion" {
+		if cmd.IsAvailableCommand() {
 			want[cmd.Name()+".md"] = page(cmd, host)
 		}
 	}

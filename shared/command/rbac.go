@@ -1,0 +1,351 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretx/secretx/shared/consumers"
+	"github.com/secretx/secretx/shared/plan"
+	"github.com/secretx/secretx/shared/report"
+	"github.com/secretx/secretx/shared/rights"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+type rbacOptions struct {
+	pairOptions
+	verbs    []string
+	side     string
+	name     string
+	accounts []string
+	users    []string
+	groups   []string
+	use      rights.Use // but for what is known later
+
+	targets  []rights.Target
+	subjects []report.Subject
+}
+
+func newRbacCommand(host Host) *cobra.Command {
+	var options rbacOptions
+	var printer Printer
+	cmd := &cobra.Command{
+		Use:   "rbac [NAME | TYPE/NAME]...",
+		Short: "Print the smallest Role and bindings that a mirror or a verb needs",
+		Long: `Print the smallest Role, and with --service-account, --user or --group its bindings,
+that a mirror or a verb needs in Kubernetes, for kubectl apply -f -.
+
+Secrets are named as for sync, with the same flags; TYPE/NAME names what is looked into
+by peek-in-container, or moved to a new value by rotate and sync --rollout. What is
+named is all that is allowed, as far as Kubernetes can tell by names: a list shows all,
+with the values.
+
+Rules with a comment can be left out, for the price that the comment says. Nothing is
+written, and nobody is asked but a Swarm for what the mirrors of its secrets are
+called.`,
+		Example: examples(host,
+			"rbac --all --service-account ci/deployer", "What sync --all takes",
+			"rbac user-pass --for diff --user jane", "To compare one secret",
+			"rbac deployment/web --for peek --group developers", "To look into the pods of one Deployment",
+			"rbac db-password deployment/web --for rotate --service-account ci/rotator", "To rotate what a Deployment uses",
+		),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := printer.Check(); err != nil {
+				return err
+			}
+			if err := options.check(cmd, args); err != nil {
+				return err
+			}
+			progress := newProgress(host)
+			p, err := options.open(host, progress.say)
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
+				return runRbac(ctx, p, options, printer)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	options.addFlags(flags, host.Native)
+	flags.StringSliceVar(&options.verbs, "for", []string{"sync"}, "The `verbs` that are to work: "+strings.Join(rights.Verbs, ", "))
+	flags.StringArrayVar(&options.accounts, "service-account", nil, "Bind it to this ServiceAccount, `NAMESPACE/NAME`; may be repeated")
+	flags.StringArrayVar(&options.users, "user", nil, "Bind it to this `user`; may be repeated")
+	flags.StringArrayVar(&options.groups, "group", nil, "Bind it to this `group`; may be repeated")
+	flags.StringVar(&options.name, "role-name", "", "What the Role is called, if not after the verbs and the secrets")
+	flags.StringVar(&options.side, "side", "", "Only what is needed at this end of the pair: from or to")
+	flags.BoolVar(&options.use.Rollout, "rollout", false, "For sync --rollout")
+	flags.BoolVar(&options.use.Immutable, "immutable", false, "For Secrets that are immutable, too, or mirrors that change their type: they are made anew")
+	flags.BoolVar(&options.use.Ephemeral, "allow-ephemeral", false, "For looks into containers with --allow-ephemeral")
+	flags.BoolVar(&options.use.Both, "in-both", false, "For create --in both")
+	flags.BoolVarP(&options.use.AllNamespaces, "all-namespaces", "A", false, "For ls -A: a ClusterRole")
+	printer = host.Printer(flags, report.AccessColumns)
+	return cmd
+}
+
+// pairVerbs are those that take a selection of secrets.
+var pairVerbs = []string{"diff", "sync"}
+
+func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
+	if len(o.verbs) == 0 {
+		return errors.New("--for: say which verb")
+	}
+	for i, name := range o.verbs {
+		if o.verbs[i], err = rights.Verb(name); err != nil {
+			return fmt.Errorf("--for: %w", err)
+		}
+	}
+	o.request.Names, o.targets = nil, nil
+	for _, arg := range args {
+		if !strings.Contains(arg, "/") {
+			o.request.Names = append(o.request.Names, arg)
+			continue
+		}
+		t, err := rights.ParseTarget(arg)
+		if err != nil {
+			return err
+		}
+		o.targets = append(o.targets, t)
+	}
+	given := func(name string) bool { return cmd.Flags().Changed(name) }
+	for _, rule := range []struct {
+		flag  string
+		verbs []string
+	}{
+		{"all", pairVerbs}, {"selector", append(slices.Clone(pairVerbs), "peek-in-container")}, {"into", pairVerbs}, {"name-template", pairVerbs}, {"prune", pairVerbs}, {"adopt", pairVerbs},
+		{"force", pairVerbs}, {"prove", pairVerbs}, {"rollout", []string{"sync"}}, {"immutable", []string{"sync", "rotate"}},
+		{"allow-ephemeral", []string{"peek-in-container", "verify", "rotate", "sync"}}, {"in-both", []string{"create"}}, {"all-namespaces", []string{"ls"}},
+	} {
+		if given(rule.flag) && !slices.ContainsFunc(o.verbs, func(v string) bool { return slices.Contains(rule.verbs, v) }) {
+			return fmt.Errorf("--%s goes with --for %s", rule.flag, strings.Join(rule.verbs, " or "))
+		}
+	}
+	if len(o.targets) > 0 && !o.use.Rollout && !slices.ContainsFunc(o.verbs, func(v string) bool { return v == "peek-in-container" || v == "rotate" }) {
+		return errors.New("TYPE/NAME goes with --for peek or rotate, and with --rollout")
+	}
+	if o.side != "" && o.side != "from" && o.side != "to" {
+		return fmt.Errorf("--side %q: it must be from or to", o.side)
+	}
+	return o.readSubjects()
+}
+
+func (o *rbacOptions) readSubjects() error {
+	const group = "rbac.authorization.k8s.io"
+	o.subjects = nil
+	for _, text := range o.accounts {
+		namespace, name, found := strings.Cut(text, "/")
+		if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
+			return fmt.Errorf("--service-account %q: it must be NAMESPACE/NAME", text)
+		}
+		o.subjects = append(o.subjects, report.Subject{Kind: "ServiceAccount", Namespace: namespace, Name: name})
+	}
+	for kind, names := range map[string][]string{"User": o.users, "Group": o.groups} {
+		for _, name := range names {
+			if name == "" {
+				return fmt.Errorf("--%s can't be empty", strings.ToLower(kind))
+			}
+			o.subjects = append(o.subjects, report.Subject{APIGroup: group, Kind: kind, Name: name})
+		}
+	}
+	slices.SortStableFunc(o.subjects, func(a, b report.Subject) int { return strings.Compare(a.Kind, b.Kind) })
+	return nil
+}
+
+// open opens the pair; only a selection of secrets has to be a whole one.
+func (o *rbacOptions) open(host Host, say func(string)) (*pair, error) {
+	if !slices.ContainsFunc(o.verbs, func(v string) bool { return slices.Contains(pairVerbs, v) }) {
+		names := o.request
+		o.request = plan.Request{All: true}
+		p, err := o.complete(host, nil, say)
+		o.request = names
+		return p, err
+	}
+	return o.complete(host, nil, say)
+}
+
+// settledIn is an endpoint that knows its namespace without asking anybody.
+type settledIn interface{ Namespace() (string, error) }
+
+func runRbac(ctx context.Context, p *pair, options rbacOptions, printer Printer) error {
+	var items []report.AccessObject
+	ends := p.ends(options.side)
+	if len(ends) == 0 {
+		return fmt.Errorf("neither --from %s nor --to %s is in Kubernetes, so that there is nothing to allow", p.fromName, p.toName)
+	}
+	if len(ends) == 2 && ends[0].name.Context != ends[1].name.Context {
+		return fmt.Errorf("%s and %s are two clusters, perhaps: --side from and --side to print what to apply to each", ends[0].name, ends[1].name)
+	}
+	for _, end := range ends {
+		s, ok := end.Endpoint.(settledIn)
+		if !ok {
+			return fmt.Errorf("%s has no namespace", end.name)
+		}
+		namespace, err := s.Namespace()
+		if err != nil {
+			return err
+		}
+		names, err := p.namesAt(ctx, end, options.request.Names)
+		if err != nil {
+			return err
+		}
+		made, err := options.roles(namespace, names, end.side, p)
+		if err != nil {
+			return err
+		}
+		items = append(items, made...)
+	}
+	d := report.NewAccess(items)
+	if !printer.Human() {
+		return printer.Print(p.host.Out, d)
+	}
+	if text := d.Text(); text != "" {
+		if _, err := fmt.Fprintln(p.host.Err, text); err != nil {
+			return err
+		}
+	}
+	return d.Write(p.host.Out)
+}
+
+// end is a Kubernetes end of a pair.
+type end struct {
+	opened
+	side rights.Side
+}
+
+func (p *pair) ends(only string) []end {
+	var all []end
+	if p.fromName.Kind == secret.Kubernetes && only != "to" {
+		all = append(all, end{opened{p.from, p.fromName}, rights.Origins})
+	}
+	if p.toName.Kind == secret.Kubernetes && only != "from" {
+		all = append(all, end{opened{p.to, p.toName}, rights.Mirrors})
+	}
+	return all
+}
+
+// namesAt says what the named secrets are called at an end: there, a mirror may have another name than its
+// origin, which only the origin's labels and keys tell.
+func (p *pair) namesAt(ctx context.Context, at end, names []string) ([]string, error) {
+	same := p.fromName.Kind == secret.Kubernetes && p.request.NameTemplate == ""
+	if at.side == rights.Origins || same || !plan.ByName(p.options) {
+		return names, nil
+	}
+	var from plan.Side
+	var err error
+	if from.Place, err = p.from.Place(ctx); err != nil {
+		return nil, err
+	}
+	asked := p.options.Names
+	if from.Place.Kind == secret.Swarm {
+		asked = nil // versions have names of their own
+	}
+	if from.Secrets, err = p.from.List(ctx, asked); err != nil {
+		return nil, err
+	}
+	for _, name := range p.options.Names {
+		if !slices.ContainsFunc(from.Secrets, func(s secret.Secret) bool { return consumers.Matches(s, name) }) {
+			p.say(fmt.Sprintf("there is no secret %q at %s yet: its mirror is taken to be called likewise", name, from.Place.Name))
+		}
+	}
+	return plan.Names(from, at.name.Kind, p.options)
+}
+
+// roles makes those of one namespace, with their bindings.
+func (o *rbacOptions) roles(namespace string, names []string, side rights.Side, p *pair) ([]report.AccessObject, error) {
+	var inNamespace, inAll rights.Rules
+	for _, verb := range o.verbs {
+		use := o.use
+		use.Verb, use.Namespace, use.Secrets, use.Targets, use.Side = verb, namespace, names, o.targets, side
+		use.AllNamespaces = o.use.AllNamespaces && verb == "ls"
+		use.Selector = o.request.Selector != "" && len(o.targets) == 0
+		if slices.Contains(pairVerbs, verb) {
+			use.Select = !plan.ByName(p.options)
+			use.Prune = p.request.Prune
+			use.Immutable = use.Immutable || p.request.Force
+			use.KeyElsewhere = p.options.Key.Known() || side == rights.Origins && p.toName.Kind == secret.Kubernetes
+		}
+		rules, err := rights.For(use)
+		if err != nil {
+			return nil, err
+		}
+		if use.Cluster() {
+			inAll = append(inAll, rules...)
+		} else {
+			inNamespace = append(inNamespace, rules...)
+		}
+	}
+	var items []report.AccessObject
+	if len(inNamespace) > 0 {
+		items = append(items, o.role("Role", namespace, inNamespace)...)
+	}
+	if len(inAll) > 0 {
+		items = append(items, o.role("ClusterRole", "", inAll)...)
+	}
+	return items, nil
+}
+
+const rbacVersion = "rbac.authorization.k8s.io/v1"
+
+func (o *rbacOptions) role(kind, namespace string, rules rights.Rules) []report.AccessObject {
+	metadata := report.AccessMetadata{
+		Name: o.roleName(), Namespace: namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "secretx"},
+		Annotations: map[string]string{secret.AnnotationPrefix + "verbs": strings.Join(o.verbs, ",")},
+	}
+	items := []report.AccessObject{{APIVersion: rbacVersion, Kind: kind, Metadata: metadata, Rules: policy(rules.Merged())}}
+	if len(o.subjects) == 0 {
+		return items
+	}
+	ref := &report.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: kind, Name: metadata.Name}
+	if len(o.subjects) == 1 { // two people may have the same Role, by a binding each
+		metadata.Name = shortened(metadata.Name + "-" + o.subjects[0].Name)
+	}
+	return append(items, report.AccessObject{APIVersion: rbacVersion, Kind: kind + "Binding", Metadata: metadata, RoleRef: ref, Subjects: o.subjects})
+}
+
+// roleName says what the Role is for, so that two uses don't have one name.
+func (o *rbacOptions) roleName() string {
+	if o.name != "" {
+		return o.name
+	}
+	parts := append([]string{"secretx"}, o.verbs...)
+	parts = append(parts, o.request.Names...)
+	for _, t := range o.targets {
+		kind, _, _ := strings.Cut(t.Resource, ".")
+		parts = append(parts, kind, t.Name)
+	}
+	return shortened(strings.Join(parts, "-"))
+}
+
+// shortened makes a name that Kubernetes takes for a Role.
+func shortened(name string) string {
+	const longest = 100
+	full := name
+	name = strings.NewReplacer("/", "-", "%", "-").Replace(name)
+	if len(name) <= longest && name == full {
+		return name
+	}
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(full))
+	return fmt.Sprintf("%s-%08x", name[:min(len(name), longest)], sum.Sum32())
+}
+
+// policy puts resources that are allowed the same into one rule.
+func policy(rules rights.Rules) []report.AccessRule {
+	var all []report.AccessRule
+	for _, r := range rules {
+		at := slices.IndexFunc(all, func(a report.AccessRule) bool {
+			return a.APIGroups[0] == r.Group && slices.Equal(a.Verbs, r.Verbs) && slices.Equal(a.ResourceNames, r.Names) && a.Without == r.Without && len(r.Names) == 0
+		})
+		if at >= 0 {
+			all[at].Resources = append(all[at].Resources, r.Resource)
+			continue
+		}
+		all = append(all, report.AccessRule{APIGroups: []string{r.Group}, Resources: []string{r.Resource}, Verbs: r.Verbs, ResourceNames: r.Names, Without: r.Without})
+	}
+	return all
+}

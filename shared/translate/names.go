@@ -1,0 +1,143 @@
+package translate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/secretx/secretx/shared/mapping"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+// naming says what secrets are called at the other side: what sync would call them.
+type naming struct {
+	from    secret.Kind
+	targets map[Ref]Ref
+	// selected is the name by which sync is told of a secret.
+	selected   map[Ref]string
+	unmappable map[Ref]string
+}
+
+// newNaming maps the secrets that are referred to. What is known of them matters: that one is a version of
+// another, or came from the other side.
+func newNaming(source *Source, refs []Ref, options Options) (*naming, error) {
+	n := &naming{from: source.Kind, targets: map[Ref]Ref{}, selected: map[Ref]string{}, unmappable: map[Ref]string{}}
+	if len(refs) == 0 {
+		return n, nil
+	}
+	objects := slices.Clone(source.Secrets)
+	at := make(map[string]int, len(objects))
+	for i, s := range objects {
+		at[s.Name] = i
+	}
+	for _, ref := range refs {
+		i, known := at[ref.Secret]
+		if !known {
+			i = len(objects)
+			at[ref.Secret] = i
+			s := secret.Secret{Name: ref.Secret}
+			if source.Kind == secret.Swarm {
+				s.Keys = []secret.Key{{Name: ref.Secret}}
+			} else {
+				s.Type = secret.Opaque
+			}
+			objects = append(objects, s)
+		}
+		if _, there := objects[i].Key(ref.Key); !there && source.Kind == secret.Kubernetes {
+			objects[i].Keys = append(slices.Clone(objects[i].Keys), secret.Key{Name: ref.Key})
+			secret.SortKeys(objects[i].Keys)
+		}
+	}
+	// A mirror's name is that of all its versions.
+	logical := func(ref Ref) Ref {
+		if source.Kind == secret.Swarm {
+			return Ref{Secret: objects[at[ref.Secret]].LogicalName()}
+		}
+		return ref
+	}
+	wanted := map[string]bool{}
+	for _, ref := range refs {
+		wanted[logical(ref).Secret] = true
+	}
+	origins := slices.DeleteFunc(mapping.Origins(source.Kind, objects), func(o mapping.Origin) bool {
+		return !slices.ContainsFunc(o.Keys, func(k mapping.OriginKey) bool { return wanted[k.Secret] })
+	})
+	targets, err := mapping.Targets(other(source.Kind), origins, options.Rules)
+	if err != nil {
+		return nil, err
+	}
+	current := map[string]string{}
+	for _, s := range mapping.Newest(options.Mirrors) {
+		current[s.LogicalName()] = s.Name
+	}
+	found := map[Ref]Ref{}
+	why := map[Ref]string{}
+	for _, t := range targets {
+		for _, k := range t.Keys {
+			from := Ref{Secret: k.Origin.Secret}
+			to := Ref{Secret: or(current[t.Name], t.Name)}
+			if source.Kind == secret.Kubernetes {
+				from.Key = k.Origin.SecretKey
+			} else {
+				to.Key = k.Name
+			}
+			found[from], why[from] = to, t.Unmappable
+		}
+	}
+	for _, ref := range refs {
+		l := logical(ref)
+		to, ok := found[l]
+		if !ok {
+			return nil, fmt.Errorf("the secret %s has no name at the other side", ref)
+		}
+		n.targets[ref], n.selected[ref], n.unmappable[ref] = to, l.Secret, why[l]
+	}
+	return n, nil
+}
+
+func other(kind secret.Kind) secret.Kind {
+	if kind == secret.Swarm {
+		return secret.Kubernetes
+	}
+	return secret.Swarm
+}
+
+// usable takes what can't exist at the other side out of a workload, with a note.
+func (n *naming) usable(w *Workload) {
+	fits := func(ref Ref, what string) bool {
+		if why := n.unmappable[ref]; why != "" {
+			w.note(what+" was left out", fmt.Sprintf("the secret %s can't be at the other side: %s", ref, why))
+			return false
+		}
+		return true
+	}
+	for i := range w.Containers {
+		c := &w.Containers[i]
+		c.Files = slices.DeleteFunc(slices.Clone(c.Files), func(f File) bool { return !fits(f.Ref, f.Path) })
+		c.Env = slices.DeleteFunc(slices.Clone(c.Env), func(v Var) bool { return v.From != nil && !fits(*v.From, "$"+v.Name) })
+	}
+}
+
+// references are all secrets that workloads refer to, each once, in the order in which they come.
+func references(workloads []Workload) []Ref {
+	var refs []Ref
+	seen := map[Ref]bool{}
+	add := func(ref Ref) {
+		if !seen[ref] {
+			seen[ref] = true
+			refs = append(refs, ref)
+		}
+	}
+	for _, w := range workloads {
+		for _, c := range w.Containers {
+			for _, f := range c.Files {
+				add(f.Ref)
+			}
+			for _, v := range c.Env {
+				if v.From != nil {
+					add(*v.From)
+				}
+			}
+		}
+	}
+	return refs
+}

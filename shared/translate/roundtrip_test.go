@@ -1,0 +1,522 @@
+package translate
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/secretx/secretx/shared/secret"
+)
+
+// engineService is a service as the engine shows it, as far as these tests make one.
+type engineService map[string]any
+
+// engine reads a docker service create command as docker does, and gives the service that would come of it.
+func engine(t rapid.TB, words []string) engineService {
+	t.Helper()
+	if len(words) < 4 || strings.Join(words[:3], " ") != "docker service create" {
+		t.Fatalf("not a docker service create: %q", words)
+	}
+	container := map[string]any{}
+	task := map[string]any{"ContainerSpec": container}
+	spec := map[string]any{"TaskTemplate": task, "Mode": map[string]any{"Replicated": map[string]any{"Replicas": 1}}}
+	labels, containerLabels := map[string]any{}, map[string]any{}
+	restart := map[string]any{}
+	var env, ports, secrets, groups []any
+	replicas, parallel, mode := int64(1), int64(0), "replicated"
+	i := 3
+	for ; i < len(words) && strings.HasPrefix(words[i], "--"); i++ {
+		flag := words[i]
+		if flag == "--read-only" || flag == "--tty" {
+			container[map[string]string{"--read-only": "ReadOnly", "--tty": "TTY"}[flag]] = true
+			continue
+		}
+		i++
+		value := words[i]
+		switch flag {
+		case "--name":
+			spec["Name"] = value
+		case "--mode":
+			mode = value
+		case "--replicas":
+			replicas, _ = strconv.ParseInt(value, 10, 64)
+		case "--max-concurrent":
+			parallel, _ = strconv.ParseInt(value, 10, 64)
+		case "--restart-condition":
+			restart["Condition"] = value
+		case "--restart-max-attempts":
+			n, _ := strconv.ParseInt(value, 10, 64)
+			restart["MaxAttempts"] = n
+		case "--label", "--container-label":
+			k, v, _ := strings.Cut(value, "=")
+			map[string]map[string]any{"--label": labels, "--container-label": containerLabels}[flag][k] = v
+		case "--env":
+			env = append(env, strings.ReplaceAll(value, `{{"{{"}}`, "{{"))
+		case "--publish":
+			ports = append(ports, enginePort(t, value))
+		case "--secret":
+			secrets = append(secrets, engineSecret(t, value))
+		case "--group":
+			groups = append(groups, value)
+		case "--hostname":
+			container["Hostname"] = value
+		case "--workdir":
+			container["Dir"] = value
+		case "--user":
+			container["User"] = value
+		case "--entrypoint":
+			container["Command"] = Split(value)
+		default:
+			t.Fatalf("docker has no flag %s", flag)
+		}
+	}
+	container["Image"] = words[i]
+	if rest := words[i+1:]; len(rest) > 0 {
+		container["Args"] = rest
+	}
+	container["Env"], container["Secrets"], container["Labels"], container["Groups"] = env, secrets, containerLabels, groups
+	spec["Labels"] = labels
+	spec["EndpointSpec"] = map[string]any{"Ports": ports}
+	task["RestartPolicy"] = restart
+	switch mode {
+	case "global":
+		spec["Mode"] = map[string]any{"Global": map[string]any{}}
+	case "replicated-job":
+		spec["Mode"] = map[string]any{"ReplicatedJob": map[string]any{"TotalCompletions": replicas, "MaxConcurrent": or(parallel, replicas)}}
+	default:
+		spec["Mode"] = map[string]any{"Replicated": map[string]any{"Replicas": replicas}}
+	}
+	return engineService{"Spec": spec}
+}
+
+func engineSecret(t rapid.TB, value string) map[string]any {
+	fields, err := csv.NewReader(strings.NewReader(value)).Read()
+	if err != nil {
+		t.Fatalf("--secret %q: %v", value, err)
+	}
+	name, target, uid, gid, mode := "", "", "0", "0", int64(0o444)
+	for _, f := range fields {
+		k, v, set := strings.Cut(f, "=")
+		switch {
+		case !set && len(fields) == 1:
+			name = f
+		case k == "source":
+			name = v
+		case k == "target":
+			target = v
+		case k == "uid":
+			uid = v
+		case k == "gid":
+			gid = v
+		case k == "mode":
+			if mode, err = strconv.ParseInt(v, 0, 64); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Fatalf("--secret %q has the field %q", value, k)
+		}
+	}
+	return map[string]any{"SecretName": name, "SecretID": "id-" + name, "File": map[string]any{"Name": or(target, name), "UID": uid, "GID": gid, "Mode": mode}}
+}
+
+func enginePort(t rapid.TB, value string) map[string]any {
+	port := map[string]any{"Protocol": "tcp", "PublishMode": "ingress"}
+	number := func(text string) int64 {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if published, target, short := strings.Cut(value, ":"); short {
+		port["PublishedPort"], port["TargetPort"] = number(published), number(target)
+		return port
+	}
+	for field := range strings.SplitSeq(value, ",") {
+		switch k, v, _ := strings.Cut(field, "="); k {
+		case "published":
+			port["PublishedPort"] = number(v)
+		case "target":
+			port["TargetPort"] = number(v)
+		case "protocol":
+			port["Protocol"] = v
+		case "mode":
+			port["PublishMode"] = v
+		}
+	}
+	return port
+}
+
+func (s engineService) source(t rapid.TB) *Source {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := FromServices(text)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return source
+}
+
+// facts are all that a workload says, each as a line; what a note has to have in it where a line is lost stands behind
+// the tab.
+func facts(source *Source) map[string]string {
+	all := map[string]string{}
+	for _, w := range source.Workloads {
+		say := func(token, format string, args ...any) { all[fmt.Sprintf(format, args...)] = token }
+		if w.Mode == Job {
+			say("job", "mode %s, %d of them, %d at once", w.Mode, w.Replicas, or(w.Parallel, w.Replicas))
+		} else {
+			say("one on each node", "mode %s, %d of them", w.Mode, w.Replicas)
+		}
+		say("started again", "restart %s", w.Restart)
+		if w.Attempts >= 0 {
+			say("a limit", "attempts %d", w.Attempts)
+		}
+		say("is called", "name %s", w.Name)
+		for _, l := range append(slices.Clone(w.Labels), w.PodLabels...) {
+			if l.Name != nameLabel {
+				say(l.Name, "label %s=%s", l.Name, l.Value)
+			}
+		}
+		if w.Hostname != "" {
+			say(w.Hostname, "hostname %s", w.Hostname)
+		}
+		for _, p := range w.Ports {
+			say("port", "port %+v", p)
+		}
+		for _, c := range w.Containers {
+			say("image", "image %s", c.Image)
+			say("command", "command %q", append(slices.Clone(c.Command), c.Args...))
+			say("command", "entrypoint replaced: %v", len(c.Command) > 0)
+			say("user", "user %q dir %q read-only %v tty %v", c.User, c.Dir, c.ReadOnly, c.TTY)
+			for _, v := range c.Env {
+				if v.From != nil {
+					say("$"+v.Name, "variable %s from %s", v.Name, v.From)
+				} else {
+					say("$"+v.Name, "variable %s=%q unset %v", v.Name, v.Value, v.Unset)
+				}
+			}
+			for _, f := range c.Files {
+				say(f.Path, "file %s at %s", f.Ref, f.Path)
+				say(f.Path, "file at %s has the mode %04o", f.Path, f.Mode)
+				say(f.Path, "file at %s is of %s:%s", f.Path, f.UID, f.GID)
+			}
+		}
+	}
+	return all
+}
+
+// lost are facts that are gone without a note.
+func lost(before, after *Source, notes ...[]Note) []string {
+	var all []string
+	have := facts(after)
+	for fact, token := range facts(before) {
+		if _, kept := have[fact]; kept {
+			continue
+		}
+		said := slices.ContainsFunc(slices.Concat(notes...), func(n Note) bool { return strings.Contains(n.String(), token) })
+		if !said {
+			all = append(all, fact)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// synced are the mirrors that sync makes of what a translation needs.
+func synced(r *Result) []secret.Secret {
+	at := map[string]int{}
+	var all []secret.Secret
+	for _, n := range r.Secrets {
+		if r.To == secret.Swarm {
+			all = append(all, secret.Secret{
+				Name: n.Mirror.Secret, Keys: []secret.Key{{Name: n.Mirror.Secret}},
+				Mark: &secret.Mark{Origin: "kubernetes:1", Parts: []secret.Part{{Key: n.Mirror.Secret, Form: &secret.Form{Secret: n.Origin.Secret, Key: n.Origin.Key, Type: secret.Opaque}}}},
+			})
+			continue
+		}
+		i, there := at[n.Mirror.Secret]
+		if !there {
+			i = len(all)
+			at[n.Mirror.Secret] = i
+			all = append(all, secret.Secret{Name: n.Mirror.Secret, Type: secret.Opaque, Mark: &secret.Mark{Origin: "swarm:1"}})
+		}
+		all[i].Keys = append(all[i].Keys, secret.Key{Name: n.Mirror.Key})
+		all[i].Mark.Parts = append(all[i].Mark.Parts, secret.Part{Key: n.Mirror.Key, SwarmName: n.Origin.Secret})
+		secret.SortKeys(all[i].Keys)
+	}
+	return all
+}
+
+func must(t rapid.TB, source *Source, options Options) (*Result, string) {
+	t.Helper()
+	r, err := Translate(source, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.Text(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, text
+}
+
+var (
+	word       = rapid.StringMatching(`[a-z][a-z0-9]{0,6}`)
+	secretName = rapid.StringMatching(`[a-zA-Z0-9]([a-zA-Z0-9._-]{0,12}[a-zA-Z0-9])?`)
+	nasty      = rapid.OneOf(word, rapid.StringMatching(`[ -~]{0,12}`), rapid.SampledFrom([]string{
+		"", "yes", "0123", "1e3", "~", "a: b", "- x", "#", "$(HOME)", "$$(X)", "${X}", "{{.Node.Hostname}}", "a\nb\n", "'", `"`, `\`, "é☃", "*a", "&a", "!x", "0x1f", "12:30:45", " lead", "trail ", "|", ">",
+	}))
+	modes = rapid.SampledFrom([]int64{0o444, 0o400, 0o440, 0o644, 0o600, 0o777, 0o004})
+)
+
+func fileTarget(t *rapid.T) string {
+	return rapid.OneOf(
+		word, rapid.Custom(func(t *rapid.T) string { return word.Draw(t, "dir") + "/" + word.Draw(t, "file") }),
+		rapid.Custom(func(t *rapid.T) string {
+			return "/" + strings.Join(rapid.SliceOfN(word, 1, 3).Draw(t, "path"), "/")
+		}),
+		rapid.SampledFrom([]string{"/custom/path/a", "/custom/path/b", "/custom/c", "/etc/app.conf", "/etc/ssl/x", "/etc/ssl/y", "/run/secrets/sub/x", "/with space/a,b", `/with"quote`}),
+	).Draw(t, "target")
+}
+
+func aService(t *rapid.T) engineService {
+	var secrets, env []any
+	taken, names := map[string]bool{}, map[string]string{}
+	for range rapid.IntRange(0, 5).Draw(t, "secrets") {
+		name, target := secretName.Draw(t, "secret"), fileTarget(t)
+		if folded := lower(name); names[folded] != "" {
+			name = names[folded] // a Swarm has no two that differ in case alone
+		} else {
+			names[folded] = name
+		}
+		at := targetPath(target)
+		clash := false
+		for other := range taken {
+			clash = clash || other == at || isWithin(at, other) || isWithin(other, at)
+		}
+		if clash {
+			continue
+		}
+		taken[at] = true
+		secrets = append(secrets, map[string]any{"SecretName": name, "SecretID": "id", "File": map[string]any{
+			"Name": target, "UID": rapid.SampledFrom([]string{"0", "0", "0", "1000"}).Draw(t, "uid"), "GID": rapid.SampledFrom([]string{"0", "0", "0", "1001"}).Draw(t, "gid"), "Mode": modes.Draw(t, "mode"),
+		}})
+	}
+	for _, name := range rapid.SliceOfDistinct(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), rapid.ID).Draw(t, "env") {
+		env = append(env, name+"="+nasty.Draw(t, "value"))
+	}
+	container := map[string]any{"Image": "registry.example/x:" + word.Draw(t, "tag"), "Env": env, "Secrets": secrets,
+		"Dir": rapid.SampledFrom([]string{"", "/work"}).Draw(t, "dir"), "User": rapid.SampledFrom([]string{"", "1000", "1000:1001", "www"}).Draw(t, "user"),
+		"ReadOnly": rapid.Bool().Draw(t, "ro"), "TTY": rapid.Bool().Draw(t, "tty"), "Hostname": rapid.SampledFrom([]string{"", "h1", "H_1"}).Draw(t, "hostname"),
+		"Labels": rapid.MapOfN(word, nasty, 0, 2).Draw(t, "labels")}
+	if rapid.Bool().Draw(t, "entrypoint") {
+		container["Command"] = rapid.SliceOfN(nasty, 1, 3).Filter(func(s []string) bool { return s[0] != "" }).Draw(t, "command")
+	}
+	if rapid.Bool().Draw(t, "has args") {
+		container["Args"] = rapid.SliceOfN(nasty, 1, 3).Draw(t, "args")
+	}
+	spec := map[string]any{"Name": rapid.StringMatching(`[a-z][a-zA-Z0-9_-]{0,8}[a-z0-9]`).Draw(t, "name"), "Labels": rapid.MapOfN(rapid.OneOf(word, rapid.Just("com.example/a")), nasty, 0, 3).Draw(t, "service labels")}
+	task := map[string]any{"ContainerSpec": container}
+	spec["TaskTemplate"] = task
+	n := rapid.IntRange(0, 4).Draw(t, "replicas")
+	switch rapid.SampledFrom([]string{"replicated", "global", "job"}).Draw(t, "mode") {
+	case "replicated":
+		spec["Mode"] = map[string]any{"Replicated": map[string]any{"Replicas": n}}
+		task["RestartPolicy"] = map[string]any{"Condition": rapid.SampledFrom([]string{"any", "none", "on-failure"}).Draw(t, "restart")}
+	case "global":
+		spec["Mode"] = map[string]any{"Global": map[string]any{}}
+	default:
+		spec["Mode"] = map[string]any{"ReplicatedJob": map[string]any{"TotalCompletions": n + 1, "MaxConcurrent": rapid.IntRange(1, n+1).Draw(t, "parallel")}}
+		task["RestartPolicy"] = map[string]any{"Condition": rapid.SampledFrom([]string{"none", "on-failure"}).Draw(t, "restart")}
+	}
+	return engineService{"Spec": spec}
+}
+
+func TestSwarmAndBackLosesNothingUnsaid(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		before := aService(t).source(t)
+		there, text := must(t, before, Options{Mount: rapid.SampledFrom([]Mount{MountAuto, MountDir, MountFile}).Draw(t, "mount")})
+		manifests, err := FromManifests([]byte(text), ReadOptions{Known: synced(there)})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		back, command := must(t, manifests, Options{})
+		after := engine(t, slices.Concat(back.Workloads[0].Command...)).source(t)
+		if gone := lost(before, after, there.Notes, back.Notes); len(gone) > 0 {
+			t.Fatalf("lost without a note:\n%s\n%s\n%s", strings.Join(gone, "\n"), text, command)
+		}
+		// By way of a Compose file, too.
+		back, compose := must(t, manifests, Options{Form: Compose})
+		after, err = FromCompose([]byte(compose), ReadOptions{})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, compose)
+		}
+		if gone := lost(before, after, there.Notes, back.Notes); len(gone) > 0 {
+			t.Fatalf("lost without a note:\n%s\n%s\n%s", strings.Join(gone, "\n"), text, compose)
+		}
+	})
+}
+
+// aManifest is a workload and its Secrets.
+func aManifest(t *rapid.T) string {
+	env, volumes, mounts := []any{}, []any{}, []any{}
+	secrets := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]([a-z0-9.-]{0,8}[a-z0-9])?`).Filter(func(s string) bool {
+		return !strings.Contains(s, "..") && !strings.Contains(s, ".-") && !strings.Contains(s, "-.")
+	}), 1, 3, rapid.ID[string]).Draw(t, "secrets")
+	keys := map[string][]string{}
+	var docs []string
+	for _, s := range secrets {
+		keys[s] = rapid.SliceOfNDistinct(rapid.StringMatching(`[a-zA-Z0-9_][a-zA-Z0-9._-]{0,6}`), 1, 3, lower).Draw(t, "keys")
+		data := map[string]any{}
+		for _, k := range keys[s] {
+			data[k] = "eA=="
+		}
+		docs = append(docs, jsonText(map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": s}, "data": data}))
+	}
+	aSecret := func() (string, []string) {
+		s := rapid.SampledFrom(secrets).Draw(t, "secret")
+		return s, keys[s]
+	}
+	for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), 0, 4, rapid.ID[string]).Draw(t, "env") {
+		if rapid.Bool().Draw(t, "from a secret") {
+			s, all := aSecret()
+			env = append(env, map[string]any{"name": name, "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": s, "key": rapid.SampledFrom(all).Draw(t, "key"), "optional": rapid.Bool().Draw(t, "optional")}}})
+			continue
+		}
+		env = append(env, map[string]any{"name": name, "value": nasty.Draw(t, "value")})
+	}
+	items := func(all []string) []any {
+		var list []any
+		for i, key := range all {
+			item := map[string]any{"key": key, "path": fmt.Sprintf("%s%d", rapid.SampledFrom([]string{"f", "sub/f"}).Draw(t, "path"), i)}
+			if rapid.Bool().Draw(t, "with a mode") {
+				item["mode"] = modes.Draw(t, "mode")
+			}
+			list = append(list, item)
+		}
+		return list
+	}
+	for i := range rapid.IntRange(0, 3).Draw(t, "volumes") {
+		name := fmt.Sprintf("v%d", i)
+		s, all := aSecret()
+		mount := map[string]any{"name": name, "mountPath": rapid.SampledFrom([]string{"/custom/path", "/etc", "/run/secrets"}).Draw(t, "at") + "/" + name}
+		switch rapid.SampledFrom([]string{"whole", "items", "projected", "subPath"}).Draw(t, "volume") {
+		case "whole":
+			volumes = append(volumes, map[string]any{"name": name, "secret": map[string]any{"secretName": s, "defaultMode": modes.Draw(t, "mode")}})
+		case "items":
+			volumes = append(volumes, map[string]any{"name": name, "secret": map[string]any{"secretName": s, "items": items(all)}})
+		case "projected":
+			var sources []any
+			for n, of := range secrets {
+				source := items(keys[of])
+				for _, item := range source {
+					item := item.(map[string]any)
+					item["path"] = fmt.Sprintf("%d-%s", n, strings.ReplaceAll(item["path"].(string), "/", "-"))
+				}
+				sources = append(sources, map[string]any{"secret": map[string]any{"name": of, "items": source, "optional": rapid.Bool().Draw(t, "optional")}})
+			}
+			volumes = append(volumes, map[string]any{"name": name, "projected": map[string]any{"sources": sources, "defaultMode": modes.Draw(t, "mode")}})
+		default:
+			volumes = append(volumes, map[string]any{"name": name, "secret": map[string]any{"secretName": s}})
+			mount["subPath"] = rapid.SampledFrom(all).Draw(t, "subPath")
+		}
+		mounts = append(mounts, mount)
+	}
+	container := map[string]any{"name": "c", "image": "registry.example/x:1", "env": env, "volumeMounts": mounts}
+	if rapid.Bool().Draw(t, "command") {
+		container["command"] = rapid.SliceOfN(nasty, 1, 2).Filter(func(s []string) bool { return s[0] != "" }).Draw(t, "words")
+	}
+	if rapid.Bool().Draw(t, "args") {
+		container["args"] = rapid.SliceOfN(nasty, 1, 2).Draw(t, "words")
+	}
+	if rapid.Bool().Draw(t, "envFrom") {
+		s, _ := aSecret()
+		container["envFrom"] = []any{map[string]any{"prefix": "P_", "secretRef": map[string]any{"name": s}}}
+	}
+	pod := map[string]any{"containers": []any{container}, "volumes": volumes}
+	if rapid.Bool().Draw(t, "fsGroup") {
+		pod["securityContext"] = map[string]any{"fsGroup": 2000, "runAsUser": 1000}
+	}
+	kind := rapid.SampledFrom([]string{"Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}).Draw(t, "kind")
+	object := map[string]any{"kind": kind, "metadata": map[string]any{"name": word.Draw(t, "name"), "labels": map[string]any{"tier": "x"}, "annotations": rapid.MapOfN(word, nasty, 0, 2).Draw(t, "annotations")}}
+	template := map[string]any{"metadata": map[string]any{"labels": map[string]any{"app": "web"}}, "spec": pod}
+	spec := map[string]any{"template": template}
+	switch kind {
+	case "Pod":
+		pod["restartPolicy"] = rapid.SampledFrom([]string{"Always", "OnFailure", "Never"}).Draw(t, "restart")
+		spec = pod
+	case "Job", "CronJob":
+		spec["completions"], spec["parallelism"] = rapid.IntRange(1, 4).Draw(t, "completions"), 1
+		spec["backoffLimit"] = rapid.IntRange(0, 6).Draw(t, "backoff")
+		pod["restartPolicy"] = rapid.SampledFrom([]string{"OnFailure", "Never"}).Draw(t, "restart")
+		if kind == "CronJob" {
+			spec = map[string]any{"schedule": "1 2 * * *", "jobTemplate": map[string]any{"spec": spec}}
+		}
+	case "DaemonSet":
+	default:
+		spec["replicas"] = rapid.IntRange(0, 3).Draw(t, "replicas")
+	}
+	object["spec"] = spec
+	docs = append(docs, jsonText(object))
+	return "[" + strings.Join(docs, ",") + "]"
+}
+
+func jsonText(object map[string]any) string {
+	text, _ := json.Marshal(object) // can't fail
+	return string(text)
+}
+
+// asRead has files and variables instead of whole Secrets, and of the script.
+func asRead(source *Source) *Source {
+	for i := range source.Workloads {
+		spread(source, &source.Workloads[i])
+		for j := range source.Workloads[i].Containers {
+			unwrap(&source.Workloads[i].Containers[j])
+		}
+	}
+	return source
+}
+
+func TestKubernetesAndBackLosesNothingUnsaid(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := aManifest(t)
+		before, err := FromManifests([]byte(text), ReadOptions{})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		options := Options{Env: rapid.SampledFrom([]Env{EnvAuto, EnvShell, EnvFile}).Draw(t, "env way")}
+		if rapid.Bool().Draw(t, "known image") {
+			options.Images = map[string]Command{"registry.example/x:1": {Cmd: []string{"serve"}}}
+		}
+		there, command := must(t, before, options)
+		var swarm *Source
+		if rapid.Bool().Draw(t, "by Compose") {
+			options.Form = Compose
+			there, command = must(t, before, options)
+			if swarm, err = FromCompose([]byte(command), ReadOptions{}); err != nil {
+				t.Fatalf("%v\n%s", err, command)
+			}
+		} else {
+			swarm = engine(t, slices.Concat(there.Workloads[0].Command...)).source(t)
+		}
+		swarm.Secrets = synced(there)
+		back, manifests := must(t, swarm, Options{})
+		after, err := FromManifests([]byte(manifests), ReadOptions{})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, manifests)
+		}
+		if gone := lost(asRead(before), asRead(after), there.Notes, back.Notes); len(gone) > 0 {
+			t.Fatalf("lost without a note:\n%s\n%s\n%s\n%s", strings.Join(gone, "\n"), text, command, manifests)
+		}
+	})
+}

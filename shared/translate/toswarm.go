@@ -1,0 +1,441 @@
+package translate
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// service is a container of a workload on its way to a Swarm.
+type service struct {
+	w       *Workload
+	c       *Container
+	names   *naming
+	options Options
+	t       Translated
+	name    string
+	files   []File // with the names of the Swarm's secrets
+	env     []Var
+	command []string // replaces the entrypoint, as a whole with its arguments
+	args    []string
+}
+
+func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
+	for i := range workloads {
+		w := &workloads[i]
+		for j := range w.Containers {
+			s := &service{w: w, c: &w.Containers[j], names: names, options: options, t: Translated{Object: w.Object()}}
+			s.name = s.serviceName(j)
+			s.t.Name = s.name
+			s.pair("docker service create", "kind: "+w.Kind)
+			s.pair("--name "+s.name, "metadata.name: "+w.Name)
+			s.pair(quote(s.c.Image), "image: "+s.c.Image)
+			s.translate()
+			switch options.Form {
+			case Compose:
+				s.t.Service = s.compose()
+			case Update:
+				s.t.Command = s.update()
+			default:
+				s.t.Command = s.create()
+			}
+			// The notes of a workload belong to the first of its services.
+			r.finish(w, &s.t)
+			w.notes = nil
+		}
+	}
+}
+
+func (s *service) pair(swarm, kubernetes string) {
+	s.t.Pieces = append(s.t.Pieces, Piece{Swarm: lines(swarm), Kubernetes: lines(kubernetes)})
+}
+
+// swarmName is the whole name of a service.
+func swarmName(w *Workload) string {
+	if w.Stack != "" {
+		return w.Stack + "_" + w.Name
+	}
+	return w.Name
+}
+
+func (s *service) serviceName(n int) string {
+	name := s.w.Name
+	if len(s.w.Containers) > 1 {
+		if n == 0 {
+			var all []string
+			for _, c := range s.w.Containers {
+				all = append(all, c.Name)
+			}
+			s.w.note("its containers "+strings.Join(all, ", ")+" become a service each", "a task of a Swarm is one container: they no longer share an address, volumes or a fate")
+		}
+		name += "-" + s.c.Name
+	}
+	if s.options.Form == Update && s.options.Workload != "" {
+		return s.options.Workload
+	}
+	fit := strings.ReplaceAll(name, ".", "-")
+	if len(fit) > 63 {
+		fit = strings.Trim(fit[:63], "-")
+	}
+	if fit != name {
+		s.w.note(name+" is called "+fit, "a service's name has at most 63 characters and no dot")
+	}
+	return fit
+}
+
+func (s *service) translate() {
+	c := s.c
+	for _, f := range c.Files {
+		to := f
+		to.Ref = s.names.targets[f.Ref]
+		s.files = append(s.files, to)
+		s.pair("--secret "+quote(secretFlag(to.Ref.Secret, to)), filePiece(f))
+		if f.Optional {
+			s.w.note(fmt.Sprintf("the secret %s has to be there", to.Ref.Secret), "a Swarm starts no service whose secret is missing, and in Kubernetes this one is optional")
+		}
+		if !f.Alone {
+			s.w.note("files of secrets keep the value that they have when a task starts", "a Swarm's secrets never change: docker secretx rotate, or sync --rollout, brings a new one by an update of the service")
+		}
+	}
+	var fromSecrets []Var
+	for _, v := range c.Env {
+		if v.From != nil {
+			fromSecrets = append(fromSecrets, v)
+			continue
+		}
+		s.env = append(s.env, v)
+		s.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+v.Value)
+	}
+	s.commands()
+	s.variables(fromSecrets)
+	if strings.HasPrefix(c.User, ":") {
+		s.w.note("the group "+c.User[1:]+" of its processes was left out", "a Swarm takes a group only together with a user")
+		c.User = ""
+	}
+}
+
+func filePiece(f File) string {
+	text := fmt.Sprintf("volumes: secret: %s\n  items: key: %s, path: %s\n  mode: %04o", f.Ref.Secret, f.Ref.Key, path.Base(f.Path), f.Mode)
+	if f.Alone {
+		return text + "\nvolumeMounts:\n  mountPath: " + f.Path + "\n  subPath: " + path.Base(f.Path)
+	}
+	return text + "\nvolumeMounts:\n  mountPath: " + path.Dir(f.Path)
+}
+
+// commands takes over what runs.
+func (s *service) commands() {
+	s.command, s.args = s.c.Command, s.c.Args
+	if len(s.command) > 0 {
+		s.pair("--entrypoint "+quote(s.command[0]), "command: "+strings.Join(s.command, " "))
+	}
+	if len(s.args) > 0 {
+		s.pair(quoteAll(s.args), "args: "+strings.Join(s.args, " "))
+	}
+}
+
+// whole is all of what the container runs, where it is known.
+func (s *service) whole() []string {
+	if len(s.command) > 0 {
+		return append(slices.Clone(s.command), s.args...)
+	}
+	image, known := s.options.Images[s.c.Image]
+	if !known {
+		return nil
+	}
+	args := s.args
+	if len(args) == 0 {
+		args = image.Cmd
+	}
+	return append(slices.Clone(image.Entrypoint), args...)
+}
+
+// variables gives the container those whose value is a secret, which a Swarm has no form for.
+func (s *service) variables(vars []Var) {
+	if len(vars) == 0 {
+		return
+	}
+	whole := s.whole()
+	byShell := s.options.Env != EnvFile && len(whole) > 0
+	var byFile []string
+	var pairs []Pair
+	for _, v := range vars {
+		to := s.names.targets[*v.From]
+		right := fmt.Sprintf("env: name: %s\n     valueFrom.secretKeyRef:\n       name: %s, key: %s", v.Name, v.From.Secret, v.From.Key)
+		if v.Optional {
+			s.w.note(fmt.Sprintf("the secret %s has to be there", to.Secret), "a Swarm starts no service whose secret is missing, and in Kubernetes this one is optional")
+		}
+		f := File{Ref: to, Path: envDirectory + v.Name, Mode: 0o444, UID: "0", GID: "0"}
+		if byShell && isIdentifier(v.Name) {
+			s.files = append(s.files, f)
+			pairs = append(pairs, Pair{v.Name, f.Path})
+			s.pair("--secret "+quote(secretFlag(to.Secret, f))+"\n(a shell makes $"+v.Name+" of it)", right)
+			continue
+		}
+		f.Path = swarmDirectory + "/" + to.Secret
+		if !slices.ContainsFunc(s.files, func(o File) bool { return o.Path == f.Path }) {
+			s.files = append(s.files, f)
+		}
+		byFile = append(byFile, v.Name)
+		s.env = append(s.env, Var{Name: v.Name + "_FILE", Value: f.Path})
+		s.pair("--secret "+quote(secretFlag(to.Secret, f))+"\n--env "+quote(v.Name+"_FILE="+f.Path), right)
+	}
+	if len(pairs) > 0 {
+		s.command, s.args = wrap(pairs, whole), nil
+		names := make([]string, len(pairs))
+		for i, p := range pairs {
+			names[i] = "$" + p.Name
+		}
+		s.w.note(strings.Join(names, ", ")+": a shell sets it from a file, and then runs the command", "a Swarm gives secrets as files alone; the image has to have /bin/sh and cat, or else --env file names the file in NAME_FILE")
+	}
+	if len(byFile) > 0 {
+		reason := "a Swarm gives secrets as files alone; the image has to know NAME_FILE"
+		if s.options.Env != EnvFile {
+			reason += ". What the image runs isn't known, so that no shell could set the variable first: --image-command IMAGE=COMMAND says it, or a command in the manifest does"
+		}
+		s.w.note("$"+strings.Join(byFile, ", $")+": the path of a file is in $"+byFile[0]+"_FILE instead", reason)
+	}
+}
+
+func isIdentifier(name string) bool { return name != "" && nameLength(name) == len(name) }
+
+// secretFlag writes what docker takes for --secret.
+func secretFlag(name string, f File) string {
+	target := f.Path
+	if rest, below := strings.CutPrefix(target, swarmDirectory+"/"); below {
+		target = rest
+	}
+	var options []string
+	if f.UID != "" && f.UID != "0" {
+		options = append(options, "uid="+f.UID)
+	}
+	if f.GID != "" && f.GID != "0" {
+		options = append(options, "gid="+f.GID)
+	}
+	if f.Mode != 0o444 {
+		options = append(options, fmt.Sprintf("mode=%04o", f.Mode))
+	}
+	if target == name && len(options) == 0 {
+		return name
+	}
+	all := append([]string{"source=" + name, "target=" + target}, options...)
+	for i, o := range all {
+		if strings.ContainsAny(o, ",\"\n\r") {
+			all[i] = `"` + strings.ReplaceAll(o, `"`, `""`) + `"`
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+func publishFlag(p Port) string {
+	if p.Mode != "host" && p.Published > 0 && p.Protocol == "tcp" {
+		return decimal(p.Published) + ":" + decimal(p.Target)
+	}
+	text := "target=" + decimal(p.Target)
+	if p.Published > 0 {
+		text = "published=" + decimal(p.Published) + "," + text
+	}
+	if p.Protocol != "tcp" {
+		text += ",protocol=" + p.Protocol
+	}
+	if p.Mode == "host" {
+		text += ",mode=host"
+	}
+	return text
+}
+
+// templated keeps a Swarm from filling in what only looks like one of its templates.
+func untemplated(value string) string { return strings.ReplaceAll(value, "{{", `{{"{{"}}`) }
+
+// labels are those of the service and of its containers, without what the way back would make again.
+func (s *service) labels() (service, container []Pair) {
+	keep := func(pairs []Pair) []Pair {
+		return slices.DeleteFunc(slices.Clone(pairs), func(p Pair) bool { return p.Name == nameLabel && p.Value == s.w.Name })
+	}
+	return keep(append(slices.Clone(s.w.Labels), s.w.Annotations...)), keep(s.w.PodLabels)
+}
+
+func (s *service) create() [][]string {
+	w, c := s.w, s.c
+	groups := [][]string{{"docker", "service", "create"}, {"--name", s.name}}
+	flag := func(words ...string) { groups = append(groups, words) }
+	switch w.Mode {
+	case Global:
+		flag("--mode", "global")
+	case Job:
+		flag("--mode", "replicated-job")
+		if w.Parallel > 0 && w.Parallel != w.Replicas {
+			flag("--max-concurrent", decimal(w.Parallel))
+		}
+	}
+	if w.Mode != Global && (w.Replicas != 1 || w.Kind != "Pod" && w.Mode != Job) {
+		flag("--replicas", decimal(w.Replicas))
+	}
+	switch {
+	case w.Mode == Job && w.Restart == Never, w.Mode != Job && w.Restart != Always:
+		flag("--restart-condition", string(w.Restart))
+		s.pair("--restart-condition "+string(w.Restart), "restartPolicy: "+map[Restart]string{Never: "Never", OnFailure: "OnFailure"}[w.Restart])
+	}
+	if w.Attempts > 0 {
+		flag("--restart-max-attempts", decimal(w.Attempts))
+	}
+	service, container := s.labels()
+	for _, l := range service {
+		flag("--label", l.Name+"="+l.Value)
+	}
+	for _, l := range container {
+		flag("--container-label", l.Name+"="+l.Value)
+	}
+	for _, f := range s.files {
+		flag("--secret", secretFlag(f.Ref.Secret, f))
+	}
+	for _, v := range s.env {
+		flag("--env", v.Name+"="+untemplated(v.Value))
+	}
+	for _, p := range w.Ports {
+		flag("--publish", publishFlag(p))
+		s.pair("--publish "+publishFlag(p), "Service: port: "+decimal(p.Published)+", targetPort: "+decimal(p.Target))
+	}
+	w.Ports = nil // those of a pod are published once
+	if w.Hostname != "" {
+		flag("--hostname", untemplated(w.Hostname))
+	}
+	if c.Dir != "" {
+		flag("--workdir", c.Dir)
+	}
+	if c.User != "" {
+		flag("--user", c.User)
+	}
+	for _, g := range c.Groups {
+		flag("--group", g)
+	}
+	if c.ReadOnly {
+		flag("--read-only")
+	}
+	if c.TTY {
+		flag("--tty")
+	}
+	args := s.args
+	if len(s.command) > 0 {
+		// The flag takes words of a shell, and one is enough.
+		flag("--entrypoint", quote(s.command[0]))
+		args = append(slices.Clone(s.command[1:]), s.args...)
+	}
+	if len(args) > 0 && strings.HasPrefix(c.Image, "-") || c.Image == "" {
+		s.w.note("there is no image", "a service can't be without one")
+	}
+	flag(c.Image)
+	if len(args) > 0 {
+		groups[len(groups)-1] = append(groups[len(groups)-1], args...)
+	}
+	return groups
+}
+
+// update adds what secrets take to a service that is there.
+func (s *service) update() [][]string {
+	groups := [][]string{{"docker", "service", "update"}}
+	for _, f := range s.files {
+		groups = append(groups, []string{"--secret-add", secretFlag(f.Ref.Secret, f)})
+	}
+	for _, v := range s.env {
+		if s.pointsToSecret(v) {
+			groups = append(groups, []string{"--env-add", v.Name + "=" + untemplated(v.Value)})
+		}
+	}
+	if len(s.command) > 3 && s.command[2] == envScript {
+		groups = append(groups, []string{"--entrypoint", s.command[0]}, []string{"--args", quoteAll(s.command[1:])})
+	}
+	return append(groups, []string{s.name})
+}
+
+// pointsToSecret tells variables that hold the path of a secret's file.
+func (s *service) pointsToSecret(v Var) bool {
+	return slices.ContainsFunc(s.files, func(f File) bool { return path.Clean(v.Value) == f.Path })
+}
+
+// compose is a service of a Compose file.
+func (s *service) compose() Fields {
+	w, c := s.w, s.c
+	out := Fields{{"image", dollars(c.Image)}}
+	out = out.with("entrypoint", list(dollarsAll(s.command))).with("command", list(dollarsAll(s.args)))
+	out = out.with("hostname", dollars(untemplated(w.Hostname))).with("working_dir", dollars(c.Dir)).with("user", c.User)
+	out = out.with("read_only", c.ReadOnly).with("tty", c.TTY).with("stdin_open", c.Stdin)
+	if len(c.Groups) > 0 {
+		w.note("the groups "+strings.Join(c.Groups, ", ")+" of its processes were left out", "docker stack deploy knows none")
+	}
+	var environment Fields
+	for _, v := range s.env {
+		environment = append(environment, Field{v.Name, dollars(untemplated(v.Value))})
+	}
+	out = out.with("environment", environment)
+	var secrets []any
+	for _, f := range s.files {
+		target := f.Path
+		if rest, below := strings.CutPrefix(target, swarmDirectory+"/"); below {
+			target = rest
+		}
+		if target == f.Ref.Secret && f.Mode == 0o444 && f.UID+f.GID == "00" {
+			secrets = append(secrets, f.Ref.Secret)
+			continue
+		}
+		entry := Fields{{"source", f.Ref.Secret}, {"target", dollars(target)}}
+		if f.UID+f.GID != "00" {
+			entry = append(entry, Field{"uid", f.UID}, Field{"gid", f.GID})
+		}
+		if f.Mode != 0o444 {
+			entry = append(entry, Field{"mode", octal(f.Mode)})
+		}
+		secrets = append(secrets, entry)
+	}
+	out = out.with("secrets", secrets)
+	var ports []any
+	for _, p := range w.Ports {
+		port := Fields{{"target", p.Target}}
+		if p.Published > 0 {
+			port = append(port, Field{"published", p.Published})
+		}
+		ports = append(ports, append(port, Field{"protocol", p.Protocol}, Field{"mode", p.Mode}))
+	}
+	w.Ports = nil
+	out = out.with("ports", ports)
+	service, container := s.labels()
+	out = out.with("labels", dollarMap(container))
+	var deploy Fields
+	if w.Mode != Replicated {
+		deploy = append(deploy, Field{"mode", string(w.Mode)})
+	}
+	if w.Mode != Global && (w.Replicas != 1 || w.Kind != "Pod") {
+		deploy = append(deploy, Field{"replicas", w.Replicas})
+	}
+	deploy = deploy.with("labels", dollarMap(service))
+	if w.Mode == Job && w.Parallel > 0 && w.Parallel != w.Replicas {
+		w.note("all of the job run at once", fmt.Sprintf("a Compose file has no word for %d at a time", w.Parallel))
+	}
+	var policy Fields
+	if w.Restart != Always && (w.Mode != Job || w.Restart == Never) {
+		policy = append(policy, Field{"condition", string(w.Restart)})
+	}
+	if w.Attempts > 0 {
+		policy = append(policy, Field{"max_attempts", w.Attempts})
+	}
+	return out.with("deploy", deploy.with("restart_policy", policy))
+}
+
+// dollars keeps Compose from filling in variables.
+func dollars(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+
+func dollarsAll(texts []string) []string {
+	var all []string
+	for _, t := range texts {
+		all = append(all, dollars(t))
+	}
+	return all
+}
+
+func dollarMap(pairs []Pair) Fields {
+	var f Fields
+	for _, p := range pairs {
+		f = append(f, Field{p.Name, dollars(p.Value)})
+	}
+	return f
+}

@@ -1,0 +1,328 @@
+// Package translate says what a workload of one orchestrator is in the words of the other: what it runs, and
+// above all how it gets its secrets. It reads services as the engine shows them, Compose files and Kubernetes
+// manifests, and writes manifests, patches, docker commands and Compose files. What the other side has no form
+// for gets the nearest one that works, and a note. It is pure: it knows neither API, opens no file, asks no
+// network and no clock, and keeps no value of a secret. It imports mapping, secret, the standard library and
+// a YAML parser that tells how something was written.
+package translate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/secretx/secretx/shared/mapping"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+// Form is what is written.
+type Form string
+
+// The forms: of a Swarm's workloads, and of a cluster's.
+const (
+	Manifests      Form = "manifests"       // whole workloads
+	StrategicPatch Form = "patch-strategic" // the wiring alone, for kubectl patch
+	JSONPatch      Form = "patch-json"      // the wiring alone, for kubectl patch --type json
+	Kustomize      Form = "patch-kustomize" // the wiring alone, as a component for kustomize
+	Create         Form = "create"          // docker service create
+	Update         Form = "update"          // the wiring alone: docker service update
+	Compose        Form = "compose"         // a Compose file
+)
+
+// Of gives the side that reads a form.
+func (f Form) Of() secret.Kind {
+	switch f {
+	case Create, Update, Compose:
+		return secret.Swarm
+	}
+	return secret.Kubernetes
+}
+
+// wiring tells whether a form has secrets alone.
+func (f Form) wiring() bool { return f != Manifests && f != Create && f != Compose }
+
+// Mount says how a file is mounted whose directory may have others in the image.
+type Mount string
+
+// The ways of mounting.
+const (
+	MountAuto Mount = "auto"      // several as a directory, single ones by themselves
+	MountDir  Mount = "directory" // live, and hides what the image has there
+	MountFile Mount = "file"      // hides nothing, and isn't live
+)
+
+// Env says how a process of a Swarm comes by a variable whose value is a secret.
+type Env string
+
+// The ways of getting a variable.
+const (
+	EnvAuto  Env = "auto"  // by a shell where the command is known, otherwise by a file
+	EnvShell Env = "shell" // a shell sets it and then runs the command
+	EnvFile  Env = "file"  // NAME_FILE has the path of a file, as many images take it
+)
+
+// Command is what an image runs unless it is told otherwise.
+type Command struct{ Entrypoint, Cmd []string }
+
+// Options say how to translate.
+type Options struct {
+	Form  Form // empty for the whole workload: Manifests or Create
+	Rules mapping.Rules
+	// Mirrors are the secrets of the other side, where they are known: the newest version of one is meant.
+	Mirrors []secret.Secret
+	Mount   Mount // empty for MountAuto
+	Env     Env   // empty for EnvAuto
+	// Images are commands of images, where they are known.
+	Images map[string]Command
+	// Namespace is that of the manifests; empty for the one that they are applied to.
+	Namespace string
+	// Workload and Container are what a patch is for, TYPE/NAME and the name of its container, where they aren't
+	// those that a whole workload would have.
+	Workload, Container string
+}
+
+// Result is what came out.
+type Result struct {
+	From, To  secret.Kind
+	Form      Form
+	Workloads []Translated
+	// Notes are numbered from 1.
+	Notes []Note
+	// Secrets are all that the result needs, and what they come from.
+	Secrets []Named
+	// Local are those that have to be made first.
+	Local []Local
+}
+
+// Named is a secret of one side and what it is at the other.
+type Named struct {
+	Origin, Mirror Ref
+	// Selected is the name by which sync takes the origin; empty where there is nothing to sync.
+	Selected string
+}
+
+// Translated is what became of a workload.
+type Translated struct {
+	Object string // the origin: "service web"
+	// Documents are Kubernetes objects or patches.
+	Documents []Fields
+	// Operations are those of a JSON patch, and Target what it is for: "deployment/web".
+	Operations []any
+	Target     string
+	// Command is a docker command, in groups of words that belong together.
+	Command [][]string
+	// Service is its part of a Compose file, and Name what it is called there, or in Command.
+	Service Fields
+	Name    string
+	// Pieces match both sides, for people.
+	Pieces []Piece
+	// Notes are the numbers of its notes.
+	Notes []int
+}
+
+// Piece is one thing as both sides say it, of one or several lines each.
+type Piece struct{ Swarm, Kubernetes []string }
+
+// Read reads whatever a text is: Compose files, Kubernetes manifests or services.
+func Read(text []byte, options ReadOptions) (*Source, error) {
+	docs, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(docs) == 0 {
+		return nil, errors.New("it is empty")
+	}
+	kinds := map[string]int{}
+	for _, doc := range docs {
+		kinds[kindOf(doc)]++
+	}
+	switch {
+	case kinds["compose"] == len(docs):
+		source := &Source{Kind: secret.Swarm, Secrets: options.Known}
+		for _, doc := range docs {
+			if err := readCompose(doc, options, source); err != nil {
+				return nil, err
+			}
+		}
+		return source, nil
+	case kinds["service"] == len(docs):
+		source, err := fromServices(docs)
+		if err == nil {
+			source.Secrets = options.Known
+		}
+		return source, err
+	case kinds["manifest"] == len(docs):
+		return fromManifests(docs, options)
+	case len(docs) > 1 && kinds["unknown"] == 0:
+		return nil, errors.New("it has documents of several sorts: one at a time")
+	}
+	return nil, errors.New("it is neither a Compose file (services:), a Kubernetes object (kind:) nor what docker service inspect prints (Spec:)")
+}
+
+func kindOf(o *object) string {
+	_, kind := o.values["kind"]
+	_, spec := o.values["Spec"]
+	_, template := o.values["TaskTemplate"]
+	switch {
+	case isCompose(o):
+		return "compose"
+	case kind:
+		return "manifest"
+	case spec || template:
+		return "service"
+	}
+	return "unknown"
+}
+
+// With adds what another text says. A workload that both have is an error: which of the two is meant is not for
+// us to say.
+func (s *Source) With(o *Source) (*Source, error) {
+	if s.Kind != o.Kind {
+		return nil, fmt.Errorf("it is of %s, and what was read before is of %s: one side at a time", o.Kind, s.Kind)
+	}
+	for _, w := range o.Workloads {
+		if slices.ContainsFunc(s.Workloads, func(have Workload) bool { return have.Object() == w.Object() && have.Namespace == w.Namespace }) {
+			return nil, fmt.Errorf("%s is in what was read before, too: nothing is merged (docker compose config prints one file of all)", w.Object())
+		}
+	}
+	return &Source{
+		Kind: s.Kind, Workloads: append(slices.Clone(s.Workloads), o.Workloads...), Secrets: append(slices.Clone(s.Secrets), o.Secrets...),
+		Local: append(slices.Clone(s.Local), o.Local...), Notes: append(slices.Clone(s.Notes), o.Notes...),
+	}, nil
+}
+
+var errNothing = errors.New("there is nothing to translate in it: no service, and no Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob")
+
+// Translate says what the workloads of a source are at the other side. It fails only where names would meet,
+// or a form is not one of the other side.
+func Translate(source *Source, options Options) (*Result, error) {
+	to := other(source.Kind)
+	if options.Form == "" {
+		options.Form = Manifests
+		if to == secret.Swarm {
+			options.Form = Create
+		}
+	}
+	if len(source.Workloads) == 0 {
+		return nil, errNothing
+	}
+	if options.Form.Of() != to {
+		return nil, fmt.Errorf("%s is no form of %s, and what was read is of %s", options.Form, to, source.Kind)
+	}
+	workloads := slices.Clone(source.Workloads)
+	for i := range workloads {
+		w := &workloads[i]
+		w.notes = slices.Clone(w.notes)
+		w.Containers = slices.Clone(w.Containers)
+		if source.Kind == secret.Kubernetes {
+			spread(source, w)
+			continue
+		}
+		for j := range w.Containers {
+			unwrap(&w.Containers[j])
+		}
+	}
+	refs := references(workloads)
+	names, err := newNaming(source, refs, options)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{From: source.Kind, To: to, Form: options.Form}
+	for _, n := range source.Notes {
+		r.add(n, "")
+	}
+	for i := range workloads {
+		names.usable(&workloads[i])
+	}
+	for _, ref := range references(workloads) {
+		r.Secrets = append(r.Secrets, Named{Origin: ref, Mirror: names.targets[ref], Selected: names.selected[ref]})
+	}
+	for _, local := range source.Local {
+		for i := range r.Secrets {
+			if r.Secrets[i].Origin.Secret == local.Name {
+				r.Secrets[i].Selected = ""
+				r.Local = append(r.Local, local)
+			}
+		}
+	}
+	if to == secret.Kubernetes {
+		r.toKubernetes(workloads, names, options)
+	} else {
+		r.toSwarm(workloads, names, options)
+	}
+	return r, nil
+}
+
+// add numbers a note, unless it is about what the form doesn't have.
+func (r *Result) add(n Note, workload string) int {
+	if r.Form.wiring() && n.Reason == reasonLeft {
+		return 0
+	}
+	n.Number, n.Workload = len(r.Notes)+1, workload
+	r.Notes = append(r.Notes, n)
+	return n.Number
+}
+
+// finish numbers the notes of a workload.
+func (r *Result) finish(w *Workload, t *Translated) {
+	for _, n := range w.notes {
+		if number := r.add(n, t.Object); number > 0 {
+			t.Notes = append(t.Notes, number)
+		}
+	}
+	r.Workloads = append(r.Workloads, *t)
+}
+
+// Unknown are the images whose commands have to be known so that their containers get a variable from a
+// secret, each once.
+func (s *Source) Unknown() []string {
+	var images []string
+	if s.Kind == secret.Swarm {
+		return nil
+	}
+	for _, w := range s.Workloads {
+		for _, c := range w.Containers {
+			needs := len(c.EnvFrom) > 0 || slices.ContainsFunc(c.Env, func(v Var) bool { return v.From != nil })
+			if needs && len(c.Command) == 0 && c.Image != "" && !slices.Contains(images, c.Image) {
+				images = append(images, c.Image)
+			}
+		}
+	}
+	return images
+}
+
+// Whole are the Secrets all of whose keys are meant and not known, each once.
+func (s *Source) Whole() []string {
+	var names []string
+	add := func(name string) {
+		known := slices.ContainsFunc(s.Secrets, func(k secret.Secret) bool { return k.Name == name })
+		if !known && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, w := range s.Workloads {
+		for _, c := range w.Containers {
+			for _, whole := range c.Whole {
+				add(whole.Secret)
+			}
+			for _, from := range c.EnvFrom {
+				add(from.Secret)
+			}
+		}
+	}
+	return names
+}
+
+// References are the secrets that the workloads refer to, by name.
+func (s *Source) References() []string {
+	var names []string
+	for _, ref := range references(s.Workloads) {
+		if !slices.Contains(names, ref.Secret) {
+			names = append(names, ref.Secret)
+		}
+	}
+	return append(names, s.Whole()...)
+}
+
+func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
