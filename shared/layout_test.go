@@ -25,6 +25,7 @@ var forbidden = map[string][]string{
 	"probe/inside":   {module, "k8s.io/", "github.com/", "net", "net/http"},
 	"probe/helper":   {module + "endpoint", module + "secret", module + "peek", "k8s.io/", "github.com/docker/", "github.com/spf13/", "net", "net/http"},
 	"probe":          {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
+	"mirror":         {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
 	"selector":       {"k8s.io/client-go/", "github.com/docker/", "github.com/spf13/"},
 	"mirrorfile":     {"k8s.io/client-go/", "github.com/docker/", "github.com/spf13/", module + "apply"},
 	"storetest":      {"k8s.io/", "github.com/docker/", "github.com/spf13/"},

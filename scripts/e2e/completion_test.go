@@ -13,8 +13,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // shells are how each is started without anybody's settings, with a short prompt and the host CLIs' own completion.
@@ -131,14 +129,4 @@ func completions(w *world, namespace, other string) []typed {
 		{"kubectl secretx ls -o jsonpa", "kubectl secretx ls -o jsonpath"},
 		{"kubectl secretx create x --type Op", "kubectl secretx create x --type Opaque "},
 	}
-}
-
-// kubeconfigIn writes the testbed's kubeconfig with another namespace.
-func kubeconfigIn(t *testing.T, namespace string) string {
-	t.Helper()
-	config := get[*clientcmdapi.Config](t)(clientcmd.LoadFromFile(os.Getenv("KUBECONFIG")))
-	config.Contexts[config.CurrentContext].Namespace = namespace
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	must(t, clientcmd.WriteToFile(*config, path))
-	return path
 }

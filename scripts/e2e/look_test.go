@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -39,12 +38,7 @@ func (w *world) putService(t testing.TB, name, image, secretName string, elsewhe
 			return false
 		}
 		constraint = "node.id!=" + info.Swarm.NodeID
-		for i := 2; os.Getenv(fmt.Sprintf("SECRETX_TESTBED_NODE%d", i)) != ""; i++ {
-			load := fmt.Sprintf(`docker secretx probe-image | docker -H "$SECRETX_TESTBED_NODE%d" load`, i)
-			if r := run(nil, "sh", "-c", load); r.code != 0 {
-				t.Fatal(load, r)
-			}
-		}
+		bringHelper(t)
 	}
 	found, err := w.swarm.ImageInspect(t.Context(), image)
 	must(t, err)

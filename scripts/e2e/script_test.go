@@ -40,6 +40,7 @@ import (
 // DOCKER_CONFIG and KUBECONFIG are its own; the kubeconfig's namespace is $NS.
 func TestScripts(t *testing.T) {
 	newTestbed(t)
+	bringHelper(t)
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)

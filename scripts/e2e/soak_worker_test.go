@@ -51,9 +51,7 @@ func TestWorkerGoesDownInARotation(t *testing.T) {
 	if os.Getenv("SECRETX_TESTBED_NODE3") == "" {
 		t.Skip("there are no three nodes: scripts/testbed up --nodes 3")
 	}
-	for i := 2; i <= 3; i++ {
-		shell(t, nil, fmt.Sprintf(`docker secretx probe-image | docker -H "$SECRETX_TESTBED_NODE%d" load`, i))
-	}
+	bringHelper(t)
 	for name, flags := range map[string]string{
 		"stop-first":  "--replicas 6",
 		"start-first": "--replicas 6 --update-order start-first",

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // testbed is both orchestrators as the tests see them, by clients that share nothing with secretx.
@@ -103,6 +105,18 @@ func newTestbed(t testing.TB) *testbed {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// bringHelper loads secretx's helper into the testbed's other engines, as its manual says: there is no registry
+// that they could pull it from.
+func bringHelper(t testing.TB) {
+	t.Helper()
+	for i := 2; os.Getenv(fmt.Sprintf("SECRETX_TESTBED_NODE%d", i)) != ""; i++ {
+		load := fmt.Sprintf(`docker secretx probe-image | docker -H "$SECRETX_TESTBED_NODE%d" load`, i)
+		if out, err := exec.Command("sh", "-c", load).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", load, err, out)
+		}
+	}
 }
 
 // world is what one test has to itself: namespaces, and a prefix for all names in the Swarms. It
@@ -509,4 +523,14 @@ func get[T any](t testing.TB) func(T, error) T {
 
 func get2[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T { t.Helper(); must(t, err); return v }
+}
+
+// kubeconfigIn writes the testbed's kubeconfig with another namespace.
+func kubeconfigIn(t *testing.T, namespace string) string {
+	t.Helper()
+	config := get[*clientcmdapi.Config](t)(clientcmd.LoadFromFile(os.Getenv("KUBECONFIG")))
+	config.Contexts[config.CurrentContext].Namespace = namespace
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, clientcmd.WriteToFile(*config, path))
+	return path
 }

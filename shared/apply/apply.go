@@ -34,6 +34,8 @@ type Outcome struct {
 	Item   plan.Item
 	Result Result
 	Err    error // of Failed and Interrupted
+	// Written is what stands there since, as far as the endpoint tells; of Done.
+	Written secret.Secret
 }
 
 // Options of a run.
@@ -50,7 +52,7 @@ type Options struct {
 // only the origin's side can read are read in one go, and written as they arrive. One failure stops
 // nothing else; when ctx ends, what has not begun is left alone.
 func Run(ctx context.Context, p plan.Plan, from endpoint.Reader, to endpoint.Writer, options Options) []Outcome {
-	r := &run{ctx: ctx, plan: p, to: to, options: options, outcomes: make([]Outcome, len(p.Items)), waiting: map[secret.Ref]int{}}
+	r := &run{ctx: ctx, plan: p, to: to, options: options, outcomes: make([]Outcome, len(p.Items)), waiting: map[secret.Ref][]int{}}
 	group := &errgroup.Group{}
 	group.SetLimit(max(1, options.Concurrency))
 
@@ -63,8 +65,10 @@ func Run(ctx context.Context, p plan.Plan, from endpoint.Reader, to endpoint.Wri
 			continue
 		}
 		for _, ref := range unread(item) {
-			r.waiting[ref] = i
-			refs = append(refs, ref)
+			if len(r.waiting[ref]) == 0 {
+				refs = append(refs, ref)
+			}
+			r.waiting[ref] = append(r.waiting[ref], i)
 			left[i]++
 		}
 		if left[i] == 0 {
@@ -72,7 +76,12 @@ func Run(ctx context.Context, p plan.Plan, from endpoint.Reader, to endpoint.Wri
 		}
 	}
 	begin := func(i int) {
-		group.Go(func() error { r.finish(i, r.write(&r.outcomes[i].Item)); return nil })
+		group.Go(func() error {
+			written, err := r.write(&r.outcomes[i].Item)
+			r.outcomes[i].Written = written
+			r.finish(i, err)
+			return nil
+		})
 	}
 	var reading sync.WaitGroup
 	var readErr error
@@ -82,14 +91,13 @@ func Run(ctx context.Context, p plan.Plan, from endpoint.Reader, to endpoint.Wri
 		reading.Go(func() {
 			defer close(arrived)
 			readErr = from.Values(ctx, refs, func(ref secret.Ref, v secret.Value) error {
-				i, known := r.waiting[ref]
-				if !known {
-					return nil
-				}
+				all := r.waiting[ref]
 				delete(r.waiting, ref)
-				fill(&r.outcomes[i].Item, ref, v)
-				if left[i]--; left[i] == 0 {
-					arrived <- i
+				for _, i := range all {
+					fill(&r.outcomes[i].Item, ref, v)
+					if left[i]--; left[i] == 0 {
+						arrived <- i
+					}
 				}
 				return nil
 			})
@@ -142,7 +150,7 @@ type run struct {
 	plan    plan.Plan
 	to      endpoint.Writer
 	options Options
-	waiting map[secret.Ref]int
+	waiting map[secret.Ref][]int // the items that a value is for
 
 	mu       sync.Mutex
 	outcomes []Outcome
@@ -188,17 +196,17 @@ func (r *run) finish(i int, err error) {
 }
 
 // write carries out one item.
-func (r *run) write(item *plan.Item) error {
+func (r *run) write(item *plan.Item) (written secret.Secret, err error) {
 	if err := r.ctx.Err(); err != nil {
-		return err
+		return written, err
 	}
 	if item.Action == plan.Remove {
 		for _, s := range item.Retired {
 			if err := r.to.Remove(r.ctx, s); err != nil {
-				return err
+				return written, err
 			}
 		}
-		return nil
+		return written, nil
 	}
 	if item.Action == plan.Refresh || item.Action == plan.Adopt {
 		settle(item)
@@ -208,7 +216,7 @@ func (r *run) write(item *plan.Item) error {
 		values[i] = k.Value
 	}
 	if why := mapping.TooLarge(r.plan.To.Kind, values); why != "" {
-		return errors.New(why)
+		return written, errors.New(why)
 	}
 	r.fingerprint(item)
 	return r.store(item)
@@ -238,27 +246,26 @@ func (r *run) fingerprint(item *plan.Item) {
 	}
 }
 
-func (r *run) store(item *plan.Item) error {
-	var err error
+func (r *run) store(item *plan.Item) (written secret.Secret, err error) {
 	switch item.Action {
 	case plan.Create:
-		_, err = r.to.Create(r.ctx, item.Desired)
+		written, err = r.to.Create(r.ctx, *item.Desired)
 	case plan.AddVersion:
 		if item.Existing.Mark == nil {
 			// A stranger's secret that is written over becomes version 1, of unknown content.
 			if _, err = r.to.Update(r.ctx, *item.Existing, taken(item)); err != nil {
-				return err
+				return written, err
 			}
 		}
-		_, err = r.to.Create(r.ctx, item.Desired)
+		written, err = r.to.Create(r.ctx, *item.Desired)
 	case plan.Replace:
 		if err = r.to.Remove(r.ctx, *item.Existing); err == nil {
-			_, err = r.to.Create(r.ctx, item.Desired)
+			written, err = r.to.Create(r.ctx, *item.Desired)
 		}
 	case plan.Update, plan.Adopt, plan.Refresh:
-		_, err = r.to.Update(r.ctx, *item.Existing, item.Desired)
+		written, err = r.to.Update(r.ctx, *item.Existing, *item.Desired)
 	}
-	return err
+	return written, err
 }
 
 func taken(item *plan.Item) secret.Secret {

@@ -53,12 +53,9 @@ func (p *jsonPrinter) Check() error {
 func (*jsonPrinter) Human() bool                                  { return false }
 func (*jsonPrinter) Print(out io.Writer, d report.Document) error { return report.JSON(out, d) }
 
-// run runs the command line and gives the document and the exit code.
-func (w *world) run(args ...string) (report.Comparison, int) {
-	w.t.Helper()
-	w.out.Reset()
-	w.err.Reset()
-	root := NewRoot(Host{
+// host is one that opens the endpoints of the world.
+func (w *world) host() Host {
+	return Host{
 		CLI: "test secretx", Native: secret.Kubernetes,
 		In: strings.NewReader(w.in), Out: &w.out, Err: &w.err,
 		Terminal: func() bool { return w.terminal },
@@ -77,7 +74,15 @@ func (w *world) run(args ...string) (report.Comparison, int) {
 			return map[secret.Kind][]string{secret.Swarm: {"default", "other"}, secret.Kubernetes: {"prod", "cloud/region/x", "$(reboot)"}}[kind]
 		},
 		Version: "test",
-	})
+	}
+}
+
+// run runs the command line and gives the document and the exit code.
+func (w *world) run(args ...string) (report.Comparison, int) {
+	w.t.Helper()
+	w.out.Reset()
+	w.err.Reset()
+	root := NewRoot(w.host())
 	root.SetArgs(args)
 	root.SetOut(&w.out)
 	root.SetErr(&w.err)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
@@ -181,7 +182,7 @@ func runCreate(ctx context.Context, host Host, ends []opened, options createOpti
 	if p == nil {
 		return show(host, printer, d)
 	}
-	sides, todo, err := p.look(ctx, askOwned)
+	sides, todo, err := p.look(ctx, mirror.AskOwned)
 	if err != nil {
 		return fmt.Errorf("%s was created at %s; its mirror was not, %s sync %s makes it: %w", s.Name, place.Name, host.CLI, s.Name, err)
 	}
@@ -207,46 +208,43 @@ func runCreate(ctx context.Context, host Host, ends []opened, options createOpti
 
 // mirroring is the pair of which the secret will be mirrored, once it is seen that nothing is in the way.
 func mirroring(ctx context.Context, host Host, ends []opened, s secret.Secret, progress *progress) (*pair, error) {
+	options := plan.Options{Names: []string{s.Name}}
 	p := &pair{
-		host: host, from: ends[0], to: ends[1], fromName: ends[0].name, toName: ends[1].name,
-		request: plan.Request{Names: []string{s.Name}}, options: plan.Options{Names: []string{s.Name}}, say: progress.say,
+		Pair: mirror.Pair{From: ends[0], To: ends[1], Wanted: []mirror.Wanted{{Options: options}}, Say: progress.say},
+		host: host, fromName: ends[0].name, toName: ends[1].name, request: plan.Request{Names: []string{s.Name}}, say: progress.say,
 	}
-	var sides sides
-	var err error
-	if sides.from.Place, err = p.from.Place(ctx); err != nil {
+	sides, err := p.Places(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if sides.to.Place, err = p.to.Place(ctx); err != nil {
-		return nil, err
-	}
-	standing, err := p.from.List(ctx, []string{s.Name})
+	standing, err := p.From.List(ctx, []string{s.Name})
 	if err != nil {
 		return nil, err
 	}
 	for _, there := range standing {
 		if there.Name == s.Name {
-			return nil, &endpoint.Error{Op: "create secret", Object: s.Name, Place: sides.from.Place.Name, Reason: endpoint.ErrTaken}
+			return nil, &endpoint.Error{Op: "create secret", Object: s.Name, Place: sides.From.Place.Name, Reason: endpoint.ErrTaken}
 		}
 	}
 	s.UID, s.Version = "new", "new"
-	sides.from.Secrets = []secret.Secret{s}
-	names, err := plan.Names(sides.from, sides.to.Place.Kind, p.options)
+	sides.From.Secrets = []secret.Secret{s}
+	names, err := plan.Names(sides.From, sides.To.Place.Kind, options)
 	if err != nil {
 		return nil, err
 	}
-	if sides.to.Place.Kind == secret.Swarm {
+	if sides.To.Place.Kind == secret.Swarm {
 		names = nil // versions have names of their own
 	}
-	if sides.to.Secrets, err = p.to.List(ctx, names); err != nil {
+	if sides.To.Secrets, err = p.To.List(ctx, names); err != nil {
 		return nil, err
 	}
-	would, err := plan.New(sides.from, sides.to, p.options)
+	would, err := plan.New(sides.From, sides.To, options)
 	if err != nil {
 		return nil, err
 	}
 	for _, item := range would.Items {
 		if item.Action != plan.Create {
-			return nil, fmt.Errorf("its mirror %q can't be made at %s: %s %s; nothing was written", item.Name, sides.to.Place.Name, item.State, item.Reason)
+			return nil, fmt.Errorf("its mirror %q can't be made at %s: %s %s; nothing was written", item.Name, sides.To.Place.Name, item.State, item.Reason)
 		}
 	}
 	return p, nil

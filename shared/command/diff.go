@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
 )
@@ -14,6 +15,7 @@ import (
 type diffOptions struct {
 	pairOptions
 	savePlan string
+	files    []string
 }
 
 func newDiffCommand(host Host) *cobra.Command {
@@ -33,6 +35,7 @@ Exits 0 when all is in sync, 1 when something differs or can't be known, 2 on er
 		Example: examples(host,
 			"diff --all", "All secrets and their mirrors at the other side",
 			"diff user-pass --prove", "One secret, by its value",
+			"diff -f mirrors.yaml", "All mirrors that a file declares",
 			"diff --all --save-plan plan.json", "Save what sync would do, to look at and to run later",
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,6 +43,15 @@ Exits 0 when all is in sync, 1 when something differs or can't be known, 2 on er
 				return err
 			}
 			progress := newProgress(host)
+			if len(options.files) > 0 {
+				groups, err := options.groups(host, options.files, cmd.Flags(), args, progress.say)
+				if err != nil {
+					return err
+				}
+				return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
+					return runDiffFiles(ctx, groups, host, printer)
+				})
+			}
 			p, err := options.complete(host, args, progress.say)
 			if err != nil {
 				return err
@@ -50,13 +62,14 @@ Exits 0 when all is in sync, 1 when something differs or can't be known, 2 on er
 		},
 	}
 	options.addFlags(cmd.Flags(), host.Native)
+	addFileFlag(cmd.Flags(), &options.files)
 	cmd.Flags().StringVar(&options.savePlan, "save-plan", "", "Write what sync would do to this `file`, for sync --plan")
 	printer = host.Printer(cmd.Flags(), report.ComparisonColumns)
 	return cmd
 }
 
 func runDiff(ctx context.Context, p *pair, options diffOptions, printer Printer) error {
-	_, found, err := p.look(ctx, askNothing)
+	_, found, err := p.look(ctx, mirror.AskNothing)
 	if err != nil {
 		return err
 	}

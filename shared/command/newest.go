@@ -7,6 +7,7 @@ import (
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/mapping"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/secret"
@@ -79,7 +80,7 @@ func (b *both) currentInSwarm(ctx context.Context, e endpoint.Reader, place endp
 			}
 		}
 	}
-	made, failed := digests(ctx, e, plan.Side{Place: place}, refs, nonce)
+	made, failed := mirror.Digests(ctx, e, plan.Side{Place: place}, refs, nonce)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

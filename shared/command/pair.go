@@ -2,17 +2,17 @@ package command
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/mapping"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/secret"
 	"github.com/secretx/secretx/shared/selector"
@@ -54,20 +54,19 @@ var selectionFlags = []string{
 	"from", "to", "all", "selector", "into", "name-template", "prune", "adopt", "force", "prove", "no-probe",
 }
 
-// pair is two endpoints and what is asked of them.
+// pair is two endpoints and what a user asked of them.
 type pair struct {
+	mirror.Pair
 	host             Host
-	from, to         endpoint.Endpoint
 	fromName, toName endpoint.Address
 	request          plan.Request
-	options          plan.Options
 	say              func(string)
 }
 
 // complete checks all that can be checked without a connection, and opens the endpoints.
 func (o *pairOptions) complete(host Host, names []string, say func(string)) (*pair, error) {
 	o.request.Names = append(o.request.Names, names...)
-	p := &pair{host: host, request: o.request, say: say}
+	p := &pair{host: host, request: o.request, say: say, Pair: mirror.Pair{NoProbe: o.request.NoProbe, Say: say}}
 	var err error
 	if p.fromName, err = endpoint.ParseAddress(o.from); err != nil {
 		return nil, fmt.Errorf("--from: %w", err)
@@ -75,25 +74,30 @@ func (o *pairOptions) complete(host Host, names []string, say func(string)) (*pa
 	if p.toName, err = endpoint.ParseAddress(o.to); err != nil {
 		return nil, fmt.Errorf("--to: %w", err)
 	}
-	if o.timeout <= 0 {
-		return nil, errors.New("--timeout must be longer than nothing")
-	}
-	if p.options, err = planOptions(o.request, p.fromName.Kind); err != nil {
+	options, err := planOptions(o.request, p.fromName.Kind)
+	if err != nil {
 		return nil, err
+	}
+	p.Wanted = []mirror.Wanted{{Options: options}}
+	return p, o.open(p)
+}
+
+// open opens the endpoints of a pair, and reads the key if it is in a file.
+func (o *pairOptions) open(p *pair) (err error) {
+	if o.timeout <= 0 {
+		return errors.New("--timeout must be longer than nothing")
 	}
 	if o.fingerprintKey != "" {
-		if p.options.Key, err = readKeyFile(o.fingerprintKey); err != nil {
-			return nil, err
+		if p.Key, err = readKeyFile(o.fingerprintKey); err != nil {
+			return err
 		}
 	}
-	open := OpenOptions{NoProbe: o.request.NoProbe, ProbeImage: o.probeImage, Progress: say}
-	if p.from, err = host.Open(p.fromName, open); err != nil {
-		return nil, err
+	open := OpenOptions{NoProbe: o.request.NoProbe, ProbeImage: o.probeImage, Progress: p.say}
+	if p.From, err = p.host.Open(p.fromName, open); err != nil {
+		return err
 	}
-	if p.to, err = host.Open(p.toName, open); err != nil {
-		return nil, err
-	}
-	return p, nil
+	p.To, err = p.host.Open(p.toName, open)
+	return err
 }
 
 func planOptions(r plan.Request, from secret.Kind) (plan.Options, error) {
@@ -138,87 +142,6 @@ func planOptions(r plan.Request, from secret.Kind) (plan.Options, error) {
 	return options, nil
 }
 
-// sides is what was observed at both ends.
-type sides struct{ from, to plan.Side }
-
-// sweeper is an endpoint that may have something of a run that crashed left lying about.
-type sweeper interface {
-	Sweep(ctx context.Context) error
-}
-
-// observe looks at both ends at once.
-func (p *pair) observe(ctx context.Context) (sides, error) {
-	var s sides
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { s.from.Place, err = p.from.Place(groupCtx); return err })
-	group.Go(func() (err error) { s.to.Place, err = p.to.Place(groupCtx); return err })
-	if err := group.Wait(); err != nil {
-		return s, err
-	}
-	if s.from.Place.Identity == s.to.Place.Identity {
-		return s, fmt.Errorf("--from %s and --to %s are the same place", p.fromName, p.toName)
-	}
-	group, groupCtx = errgroup.WithContext(ctx)
-	for _, e := range []endpoint.Endpoint{p.from, p.to} {
-		if e, ok := e.(sweeper); ok {
-			group.Go(func() error { return e.Sweep(groupCtx) })
-		}
-	}
-	group.Go(func() error { return p.readKey(groupCtx, &s) })
-	if plan.ByName(p.options) {
-		group.Go(func() error { return p.listNamed(groupCtx, &s) })
-	} else {
-		group.Go(func() (err error) { s.from.Secrets, err = p.from.List(groupCtx, nil); return err })
-		group.Go(func() (err error) { s.to.Secrets, err = p.to.List(groupCtx, nil); return err })
-	}
-	return s, group.Wait()
-}
-
-// listNamed asks Kubernetes for the named secrets alone, which takes less and needs fewer rights. A
-// Swarm always tells all: versions have names of their own.
-func (p *pair) listNamed(ctx context.Context, s *sides) error {
-	var names []string
-	var err error
-	if s.from.Place.Kind == secret.Kubernetes {
-		names = p.options.Names
-	}
-	if s.from.Secrets, err = p.from.List(ctx, names); err != nil {
-		return err
-	}
-	names = nil
-	if s.to.Place.Kind == secret.Kubernetes {
-		if names, err = plan.Names(s.from, s.to.Place.Kind, p.options); err != nil {
-			return err
-		}
-	}
-	s.to.Secrets, err = p.to.List(ctx, names)
-	return err
-}
-
-// readKey finds the installation key beside the Kubernetes side of the pair, unless it came from a
-// file; of two Kubernetes sides, beside the mirrors.
-func (p *pair) readKey(ctx context.Context, s *sides) (err error) {
-	if p.options.Key.Known() {
-		return nil
-	}
-	if keeper := p.keeper(s); keeper != nil {
-		p.options.Key, err = keeper.FingerprintKey(ctx, false)
-	}
-	return err
-}
-
-func (p *pair) keeper(s *sides) endpoint.Keeper {
-	for _, end := range []struct {
-		endpoint.Endpoint
-		place endpoint.Place
-	}{{p.to, s.to.Place}, {p.from, s.from.Place}} {
-		if keeper, ok := end.Endpoint.(endpoint.Keeper); ok && end.place.Kind == secret.Kubernetes {
-			return keeper
-		}
-	}
-	return nil
-}
-
 func readKeyFile(path string) (secret.FingerprintKey, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -231,106 +154,18 @@ func readKeyFile(path string) (secret.FingerprintKey, error) {
 	return key, nil
 }
 
-// asking says which open questions may be put to the sides.
-type asking int
-
-const (
-	askNothing  asking = iota // judge by claims alone
-	askOwned                  // of our own mirrors, where claims don't tell
-	askAnything               // of whatever stands there
-)
-
 // look observes both ends and makes the plan. Who wants proof, or takes over what is proven, has all
 // questions asked; otherwise ask says which.
-func (p *pair) look(ctx context.Context, ask asking) (sides, plan.Plan, error) {
-	s, err := p.observe(ctx)
+func (p *pair) look(ctx context.Context, ask mirror.Asking) (mirror.Sides, plan.Plan, error) {
+	// What decoders of large lists leave behind would otherwise be most of the memory that is ever used.
+	debug.SetGCPercent(50)
+	s, err := p.Observe(ctx)
 	if err != nil {
 		return s, plan.Plan{}, err
 	}
-	if p.request.Prove || p.request.Adopt {
-		ask = askAnything
-	}
-	found, err := p.compare(ctx, s, ask)
-	return s, found, err
-}
-
-// compare makes the plan, and asks for proofs where it may.
-func (p *pair) compare(ctx context.Context, s sides, ask asking) (plan.Plan, error) {
-	first, err := plan.New(s.from, s.to, p.options)
-	if err != nil || ask == askNothing || p.request.NoProbe && !p.request.Prove {
-		return first, err
-	}
-	var questions []plan.Question
-	for _, item := range first.Items {
-		if item.Owned || ask == askAnything {
-			questions = append(questions, item.Questions...)
-		}
-	}
-	if len(questions) == 0 {
-		return first, nil
-	}
-	if p.options.Proofs, err = prove(ctx, p.from, p.to, s, questions); err != nil {
-		return plan.Plan{}, err
-	}
-	return plan.New(s.from, s.to, p.options)
-}
-
-// prove has each side make digests of the values in question, under a nonce that is used once.
-func prove(ctx context.Context, from, to endpoint.Reader, s sides, questions []plan.Question) (plan.Proofs, error) {
-	nonce := make([]byte, 32)
-	_, _ = rand.Read(nonce) // never fails
-	var origins, mirrors []secret.Ref
-	for _, q := range questions {
-		origins, mirrors = append(origins, q.Origin), append(mirrors, q.Mirror)
-	}
-	var ofOrigins, ofMirrors map[secret.Ref]secret.Digest
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { ofOrigins, err = digests(groupCtx, from, s.from, origins, nonce); return err })
-	group.Go(func() (err error) { ofMirrors, err = digests(groupCtx, to, s.to, mirrors, nonce); return err })
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	proofs := make(plan.Proofs, len(questions))
-	for _, q := range questions {
-		a, okA := ofOrigins[q.Origin]
-		b, okB := ofMirrors[q.Mirror]
-		if okA && okB {
-			proofs[q] = a.Equal(b)
-		}
-	}
-	return proofs, nil
-}
-
-// digests makes those of known values itself and asks the endpoint for the others.
-func digests(ctx context.Context, r endpoint.Reader, side plan.Side, refs []secret.Ref, nonce []byte) (map[secret.Ref]secret.Digest, error) {
-	known := map[secret.Ref]secret.Value{}
-	for _, s := range side.Secrets {
-		for _, k := range s.Keys {
-			if k.Value.Known() {
-				known[s.Ref(k.Name)] = k.Value
-			}
-		}
-	}
-	made := make(map[secret.Ref]secret.Digest, len(refs))
-	var ask []secret.Ref
-	asked := map[secret.Ref]bool{}
-	for _, ref := range refs {
-		if v, ok := known[ref]; ok {
-			made[ref] = v.Digest(nonce)
-		} else if !asked[ref] {
-			asked[ref] = true
-			ask = append(ask, ref)
-		}
-	}
-	if len(ask) == 0 {
-		return made, nil
-	}
-	answers, err := r.Digests(ctx, ask, nonce)
+	found, err := p.Compare(ctx, s, ask)
 	if err != nil {
-		return nil, err
+		return s, plan.Plan{}, err
 	}
-	for ref, d := range answers {
-		made[ref] = d
-	}
-	return made, nil
+	return s, found[0].Plan, found[0].Err
 }

@@ -88,8 +88,12 @@ called.`,
 	return cmd
 }
 
-// pairVerbs are those that take a selection of secrets.
-var pairVerbs = []string{"diff", "sync"}
+var (
+	// pairVerbs are those that take a selection of secrets.
+	pairVerbs = []string{"diff", "sync"}
+	// targetVerbs are those whose rights objects narrow.
+	targetVerbs = []string{"peek-in-container", "rotate", "translate"}
+)
 
 func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 	if len(o.verbs) == 0 {
@@ -125,8 +129,8 @@ func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 			return fmt.Errorf("--%s goes with --for %s", rule.flag, strings.Join(rule.verbs, " or "))
 		}
 	}
-	if len(o.targets) > 0 && !o.use.Rollout && !slices.ContainsFunc(o.verbs, func(v string) bool { return v == "peek-in-container" || v == "rotate" }) {
-		return errors.New("TYPE/NAME goes with --for peek or rotate, and with --rollout")
+	if len(o.targets) > 0 && !o.use.Rollout && !slices.ContainsFunc(o.verbs, func(v string) bool { return slices.Contains(targetVerbs, v) }) {
+		return errors.New("TYPE/NAME goes with --for peek, rotate or translate, and with --rollout")
 	}
 	if o.side != "" && o.side != "from" && o.side != "to" {
 		return fmt.Errorf("--side %q: it must be from or to", o.side)
@@ -220,10 +224,10 @@ type end struct {
 func (p *pair) ends(only string) []end {
 	var all []end
 	if p.fromName.Kind == secret.Kubernetes && only != "to" {
-		all = append(all, end{opened{p.from, p.fromName}, rights.Origins})
+		all = append(all, end{opened{p.From, p.fromName}, rights.Origins})
 	}
 	if p.toName.Kind == secret.Kubernetes && only != "from" {
-		all = append(all, end{opened{p.to, p.toName}, rights.Mirrors})
+		all = append(all, end{opened{p.To, p.toName}, rights.Mirrors})
 	}
 	return all
 }
@@ -232,27 +236,27 @@ func (p *pair) ends(only string) []end {
 // origin, which only the origin's labels and keys tell.
 func (p *pair) namesAt(ctx context.Context, at end, names []string) ([]string, error) {
 	same := p.fromName.Kind == secret.Kubernetes && p.request.NameTemplate == ""
-	if at.side == rights.Origins || same || !plan.ByName(p.options) {
+	if at.side == rights.Origins || same || !plan.ByName(p.Wanted[0].Options) {
 		return names, nil
 	}
 	var from plan.Side
 	var err error
-	if from.Place, err = p.from.Place(ctx); err != nil {
+	if from.Place, err = p.From.Place(ctx); err != nil {
 		return nil, err
 	}
-	asked := p.options.Names
+	asked := p.Wanted[0].Options.Names
 	if from.Place.Kind == secret.Swarm {
 		asked = nil // versions have names of their own
 	}
-	if from.Secrets, err = p.from.List(ctx, asked); err != nil {
+	if from.Secrets, err = p.From.List(ctx, asked); err != nil {
 		return nil, err
 	}
-	for _, name := range p.options.Names {
+	for _, name := range p.Wanted[0].Options.Names {
 		if !slices.ContainsFunc(from.Secrets, func(s secret.Secret) bool { return consumers.Matches(s, name) }) {
 			p.say(fmt.Sprintf("there is no secret %q at %s yet: its mirror is taken to be called likewise", name, from.Place.Name))
 		}
 	}
-	return plan.Names(from, at.name.Kind, p.options)
+	return plan.Names(from, at.name.Kind, p.Wanted[0].Options)
 }
 
 // roles makes those of one namespace, with their bindings.
@@ -264,10 +268,10 @@ func (o *rbacOptions) roles(namespace string, names []string, side rights.Side, 
 		use.AllNamespaces = o.use.AllNamespaces && verb == "ls"
 		use.Selector = o.request.Selector != "" && len(o.targets) == 0
 		if slices.Contains(pairVerbs, verb) {
-			use.Select = !plan.ByName(p.options)
+			use.Select = !plan.ByName(p.Wanted[0].Options)
 			use.Prune = p.request.Prune
 			use.Immutable = use.Immutable || p.request.Force
-			use.KeyElsewhere = p.options.Key.Known() || side == rights.Origins && p.toName.Kind == secret.Kubernetes
+			use.KeyElsewhere = p.Key.Known() || side == rights.Origins && p.toName.Kind == secret.Kubernetes
 		}
 		rules, err := rights.For(use)
 		if err != nil {

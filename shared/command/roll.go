@@ -15,6 +15,7 @@ import (
 
 	"github.com/secretx/secretx/shared/consumers"
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
@@ -100,7 +101,9 @@ func (r *roller) roll(ctx context.Context, d *report.Rotation, c course) error {
 		}
 	}
 	if err == nil && len(unproven) > 0 {
-		d.Result = report.RolloutUnproven
+		if d.Result == report.RolloutDone {
+			d.Result = report.RolloutUnproven
+		}
 		d.Notes = append(d.Notes, unproven...)
 	}
 	return err
@@ -188,6 +191,11 @@ func (r *roller) lines(ctx context.Context, workloads []rollout.Workload, now []
 	if len(containers) == 0 {
 		return nil, nil
 	}
+	// What a container says it belongs to may be a ReplicaSet, to somebody who may not look at those.
+	var owners []string
+	for i, w := range workloads {
+		owners = append(owners, slices.Repeat([]string{w.ID}, len(found[i]))...)
+	}
 	options := r.look
 	options.Nonce, options.Progress = make([]byte, 32), r.say
 	_, _ = rand.Read(options.Nonce) // never fails
@@ -200,7 +208,7 @@ func (r *roller) lines(ctx context.Context, workloads []rollout.Workload, now []
 	}
 	judge := peek.Judge{Kind: r.place.Kind, Nonce: options.Nonce, Now: time.Now(), Current: current}
 	var all []seenLine
-	for _, c := range containers {
+	for i, c := range containers {
 		for _, l := range judge.Lines(c) {
 			if !slices.ContainsFunc(now, func(s secret.Secret) bool { return s.LogicalName() == l.Secret || s.Name == l.Secret }) {
 				continue
@@ -214,7 +222,7 @@ func (r *roller) lines(ctx context.Context, workloads []rollout.Workload, now []
 			} else {
 				where += " " + l.Path
 			}
-			all = append(all, seenLine{l, strings.Replace(c.Object, " ", "/", 1), where})
+			all = append(all, seenLine{l, owners[i], where})
 		}
 	}
 	return all, nil
@@ -250,7 +258,7 @@ func (r *roller) current(ctx context.Context, containers []peek.Container, now [
 			}
 		}
 	}
-	made, err := digests(ctx, r, plan.Side{Place: r.place, Secrets: now}, refs, nonce)
+	made, err := mirror.Digests(ctx, r, plan.Side{Place: r.place, Secrets: now}, refs, nonce)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/mapping"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/owner"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
@@ -358,7 +359,7 @@ func (r *rotation) same(ctx context.Context, target secret.Secret, values []keye
 		}
 		wanted[target.Ref(key)] = v.value
 	}
-	made, err := digests(ctx, r, plan.Side{Place: r.place, Secrets: []secret.Secret{target}}, slices.Collect(maps.Keys(wanted)), nonce)
+	made, err := mirror.Digests(ctx, r, plan.Side{Place: r.place, Secrets: []secret.Secret{target}}, slices.Collect(maps.Keys(wanted)), nonce)
 	if err != nil {
 		return false, err
 	}

@@ -318,3 +318,78 @@ func TestRotationsThatAreKilled(t *testing.T) {
 		}
 	}
 }
+
+// rotate rotates the secret of an ensemble, in a world of its own.
+func (e *ensemble) rotate(t *testing.T, args ...string) (code int, text string) {
+	w := newWorld(t)
+	w.endpoints["swarm"], w.endpoints["kubernetes"] = e, e
+	_, code = w.run(append([]string{"rotate", "s", "--in", string(e.kind)}, args...)...)
+	return code, w.out.String() + w.err.String()
+}
+
+// TestTwoGoOnWithARotation: of two runs that find the same rotation cut off, one goes on with it, and the
+// other one changes nothing.
+func TestTwoGoOnWithARotation(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "value")
+	if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, side := range waysToRotate {
+		for _, args := range [][]string{{"--from-file", file}, {"--undo"}} {
+			t.Run(side.name+" "+args[0], func(t *testing.T) {
+				e := newEnsemble(side.kind, side.immutable, "old")
+				e.revive(9) // it has made the version, or the backup
+				if code, text := e.rotate(t, "--from-file", file); code == 0 {
+					t.Fatal(text)
+				}
+				e.revive(-1)
+				e.Before(func(_ context.Context, c storetest.Call) error {
+					if c.Op == storetest.Update {
+						e.Before(nil)
+						if code, text := e.rotate(t, args...); code != 0 {
+							t.Errorf("the one: exit %d: %s", code, text)
+						}
+					}
+					return nil
+				})
+				if code, text := e.rotate(t, args...); code != 2 || !strings.Contains(text, "another run goes on") {
+					t.Errorf("the other: exit %d: %s", code, text)
+				}
+				if _, wrong := e.settled(); wrong != "" {
+					t.Error(wrong)
+				}
+			})
+		}
+	}
+}
+
+// TestChangedDuringARotation: a value that somebody else gave a Secret during a rotation that fails is not
+// overwritten by the way back.
+func TestChangedDuringARotation(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "value")
+	if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := newEnsemble(secret.Kubernetes, false, "old")
+	e.takes = func(_, has string) bool {
+		if has == "new" {
+			s, _ := e.Get("s")
+			s.Keys[0].Value = value("theirs")
+			e.Put(s)
+		}
+		return has != "new"
+	}
+	if code, text := e.rotate(t, "--from-file", file); code != 1 || !strings.Contains(text, "somebody else has changed") || !strings.Contains(text, "stranded") {
+		t.Errorf("exit %d: %s", code, text)
+	}
+	if s, _ := e.Get("s"); string(s.Keys[0].Value.Reveal()) != "theirs" {
+		t.Error("their value is gone")
+	}
+	e.revive(-1)
+	if code, text := e.rotate(t, "--undo"); code != 0 {
+		t.Errorf("exit %d: %s", code, text)
+	}
+	if got, wrong := e.settled(); got != "old" || wrong != "" {
+		t.Errorf("%s, %s", got, wrong)
+	}
+}

@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/secretx/secretx/shared/apply"
-	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
-	"github.com/secretx/secretx/shared/secret"
 )
 
 type syncOptions struct {
@@ -26,6 +26,7 @@ type syncOptions struct {
 	yes         bool
 	rollout     bool
 	roll        rollOptions
+	files       []string
 }
 
 func newSyncCommand(host Host) *cobra.Command {
@@ -53,6 +54,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 			"sync user-pass", "One secret to the other side",
 			"sync --all --prune", "All secrets, and no mirrors of what is gone",
 			"sync --all --dry-run", "Only show what would be done",
+			"sync -f mirrors.yaml", "All mirrors that a file declares",
 			"sync --all --rollout", "And bring new values to all who use them",
 			"sync --plan plan.json", "Do what was saved, unless the world has moved on",
 		),
@@ -65,6 +67,19 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 				return err
 			}
 			progress := newProgress(host)
+			if len(options.files) > 0 {
+				groups, err := options.groups(host, options.files, cmd.Flags(), args, progress.say)
+				if err != nil {
+					return err
+				}
+				work := func(ctx context.Context) error {
+					return runSyncFiles(ctx, groups, options, host, printer, progress)
+				}
+				if options.rollout || slices.ContainsFunc(groups, (*group).rollsOut) {
+					return runLong(cmd.Context(), work)
+				}
+				return run(cmd.Context(), options.timeout, work)
+			}
 			p, err := options.complete(host, args, progress.say)
 			if err != nil {
 				return err
@@ -81,6 +96,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 	}
 	options.addFlags(cmd.Flags(), host.Native)
 	flags := cmd.Flags()
+	addFileFlag(flags, &options.files)
 	flags.StringVar(&options.plan, "plan", "", "Run the plan in this `file`, and nothing else")
 	flags.StringVar(&options.savePlan, "save-plan", "", "With --dry-run: write what sync would do to this `file`")
 	flags.StringVar(&options.dryRun, "dry-run", "none", "Show what would be done and write nothing: none or `client`")
@@ -133,7 +149,7 @@ func (o *syncOptions) check(cmd *cobra.Command, args []string) (*plan.Document, 
 }
 
 func runSync(ctx context.Context, p *pair, options syncOptions, document *plan.Document, printer Printer, progress *progress) error {
-	s, todo, err := p.look(ctx, askOwned)
+	s, todo, err := p.look(ctx, mirror.AskOwned)
 	if err != nil {
 		return err
 	}
@@ -179,60 +195,14 @@ func runSync(ctx context.Context, p *pair, options syncOptions, document *plan.D
 	return leftOver(d)
 }
 
-// apply writes, and looks again at what another run may have done first.
-func (p *pair) apply(ctx context.Context, s sides, todo plan.Plan, concurrency int, progress *progress) ([]apply.Outcome, error) {
-	key, err := p.writeKey(ctx, &s, todo)
+// apply writes.
+func (p *pair) apply(ctx context.Context, s mirror.Sides, todo plan.Plan, concurrency int, progress *progress) ([]apply.Outcome, error) {
+	debug.SetGCPercent(100) // from here on it is time that counts
+	outcomes, err := p.Apply(ctx, s, []plan.Plan{todo}, apply.Options{Concurrency: concurrency, Each: progress.each(todo)})
 	if err != nil {
 		return nil, err
 	}
-	options := apply.Options{Concurrency: concurrency, Key: key, Each: progress.each(todo)}
-	outcomes := apply.Run(ctx, todo, p.from, p.to, options)
-	if !slices.ContainsFunc(outcomes, overtaken) {
-		return outcomes, nil
-	}
-	// Somebody wrote in between. If it was another sync of the same, there is nothing left to do.
-	p.options.Key = key
-	again, err := p.observe(ctx)
-	if err != nil {
-		return outcomes, nil // what is known is what was tried
-	}
-	now, err := p.compare(ctx, again, askOwned)
-	if err != nil {
-		return outcomes, nil
-	}
-	fine := map[string]bool{}
-	for _, item := range now.Items {
-		fine[item.Name] = item.State == plan.InSync && item.Owned
-	}
-	for i, o := range outcomes {
-		if overtaken(o) && fine[o.Item.Name] {
-			outcomes[i].Result, outcomes[i].Err = apply.Done, nil
-			outcomes[i].Item.Reason = "another run wrote it"
-		}
-	}
-	return outcomes, nil
-}
-
-func overtaken(o apply.Outcome) bool {
-	return errors.Is(o.Err, endpoint.ErrTaken) || errors.Is(o.Err, endpoint.ErrMoved)
-}
-
-// writeKey makes the installation key when something is going to be written and there is none yet.
-// Where that is not allowed, mirrors go without fingerprints.
-func (p *pair) writeKey(ctx context.Context, s *sides, todo plan.Plan) (secret.FingerprintKey, error) {
-	writes := slices.ContainsFunc(todo.Items, func(i plan.Item) bool {
-		return i.Action != plan.Nothing && i.Action != plan.Remove
-	})
-	keeper := p.keeper(s)
-	if p.options.Key.Known() || !writes || keeper == nil {
-		return p.options.Key, nil
-	}
-	key, err := keeper.FingerprintKey(ctx, true)
-	if errors.Is(err, endpoint.ErrForbidden) {
-		p.say("no fingerprints: " + err.Error())
-		return secret.FingerprintKey{}, nil
-	}
-	return key, err
+	return outcomes[0], nil
 }
 
 // leftOver says by the exit code whether all that was asked for stands now.

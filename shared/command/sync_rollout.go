@@ -1,12 +1,14 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/rollout"
@@ -17,7 +19,7 @@ import (
 // it uses. It goes by what stands there now and not by what this run has written, so that one that was cut
 // off is brought to its end by the next.
 func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions) (*report.Rotation, error) {
-	m, ok := p.to.(mover)
+	m, ok := p.To.(mover)
 	if !ok {
 		return nil, fmt.Errorf("%s has no workloads", p.toName)
 	}
@@ -33,12 +35,11 @@ func (p *pair) rollout(ctx context.Context, todo plan.Plan, options syncOptions)
 	change := rollout.Change{Newest: map[string]secret.Ref{}, Before: map[string]secret.Ref{}, Instead: map[string]secret.Ref{}, Written: map[string]bool{}}
 	var now []secret.Secret
 	for _, item := range todo.Items {
-		name := item.Desired.LogicalName()
-		if item.Action == plan.Nothing && item.Existing != nil {
-			name = item.Existing.LogicalName()
+		if item.Action == plan.Remove || item.Desired == nil && item.Existing == nil || !item.Owned && item.Action == plan.Nothing {
+			continue
 		}
-		versions := families[name]
-		if len(versions) == 0 || item.Action == plan.Remove || !item.Owned && item.Action == plan.Nothing {
+		versions := families[cmp.Or(item.Desired, item.Existing).LogicalName()]
+		if len(versions) == 0 {
 			continue
 		}
 		newest := newestOf(versions)
@@ -113,15 +114,15 @@ func rotateFrom(ctx context.Context, host Host, options rotateOptions, name stri
 		if err != nil {
 			return err
 		}
-		mirror := newestOf(versions)
-		if mirror.Mark == nil {
-			return fmt.Errorf("%q is no mirror, so that there is no origin to take a value from", mirror.Name)
+		copied := newestOf(versions)
+		if copied.Mark == nil {
+			return fmt.Errorf("%q is no mirror, so that there is no origin to take a value from", copied.Name)
 		}
 		sync := syncOptions{concurrency: options.roll.concurrency, roll: options.roll, rollout: true, dryRun: "none"}
 		sync.from, sync.to, sync.timeout = options.from, options.in, options.timeout
 		sync.request.NoProbe, sync.probeImage = options.open.NoProbe, options.open.ProbeImage
 		var names []string
-		for _, part := range mirror.Mark.Parts {
+		for _, part := range copied.Mark.Parts {
 			if !slices.Contains(names, part.Secret) {
 				names = append(names, part.Secret)
 			}
@@ -130,14 +131,14 @@ func rotateFrom(ctx context.Context, host Host, options rotateOptions, name stri
 		if err != nil {
 			return err
 		}
-		place, err := p.from.Place(ctx)
+		place, err := p.From.Place(ctx)
 		if err != nil {
 			return err
 		}
-		if place.Identity != mirror.Mark.Origin {
-			return fmt.Errorf("%q is a mirror of what stands at %s, and not at %s", mirror.Name, mirror.Mark.Place, place.Name)
+		if place.Identity != copied.Mark.Origin {
+			return fmt.Errorf("%q is a mirror of what stands at %s, and not at %s", copied.Name, copied.Mark.Place, place.Name)
 		}
-		s, todo, err := p.look(ctx, askOwned)
+		s, todo, err := p.look(ctx, mirror.AskOwned)
 		if err != nil {
 			return err
 		}

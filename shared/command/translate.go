@@ -39,7 +39,8 @@ type translateOptions struct {
 	stack                         string
 	full, create, update, compose bool
 	patch                         string
-	strict, explain, withSync     bool
+	strict, explain               bool
+	withSync                      string
 	into, nameTemplate            string
 	mount, env                    string
 	set, keys, images             []string
@@ -106,7 +107,8 @@ Exits 0, with --strict 1 when there are notes, 2 on errors.`,
 	flags.StringVar(&options.container, "container", "", "The container that a patch is for, by its `name`")
 	flags.BoolVar(&options.strict, "strict", false, "Print nothing when anything has no form at the other side")
 	flags.BoolVar(&options.explain, "explain", false, "Put both sides next to each other, piece by piece")
-	flags.BoolVar(&options.withSync, "with-sync", false, "Add the commands that make the secrets which the result needs")
+	flags.StringVar(&options.withSync, "with-sync", "", "Add what makes the secrets that the result needs: the `commands`, or with =mirror a SecretMirror")
+	flags.Lookup("with-sync").NoOptDefVal = syncCommands
 	flags.StringVar(&options.into, "into", "", "The secrets are in one mirror of this `name`, as sync --into makes it")
 	flags.StringVar(&options.nameTemplate, "name-template", "", "Mirrors are named by this Go `template`, as sync --name-template does")
 	flags.StringVar(&options.mount, "mount", "auto", "To Kubernetes, mount files one by one (file), as a whole directory (directory), or as suits (auto)")
@@ -155,6 +157,8 @@ func (o *translateOptions) check(host Host, args []string) (*translation, error)
 		return nil, fmt.Errorf("--mount %q is neither auto, directory nor file", o.mount)
 	case !slices.Contains([]translate.Env{translate.EnvAuto, translate.EnvShell, translate.EnvFile}, t.to.Env):
 		return nil, fmt.Errorf("--env %q is neither auto, shell nor file", o.env)
+	case !slices.Contains([]string{"", syncCommands, syncMirror}, o.withSync):
+		return nil, fmt.Errorf("--with-sync=%s is neither commands nor mirror", o.withSync)
 	case o.into != "" && o.nameTemplate != "":
 		return nil, errors.New("--into and --name-template exclude each other")
 	}
@@ -370,8 +374,11 @@ func (t *translation) readRunning(ctx context.Context) (*translate.Source, error
 			t.say("the secrets could not be looked at, and are called what sync calls those that it has not made: " + err.Error())
 		}
 		source.Secrets = append(source.Secrets, withoutValues(known)...)
-		if far, err := t.side(otherKind(kind)); err == nil && kind == secret.Kubernetes {
-			t.to.Mirrors = far.mirrors(ctx)
+		if place, err := s.Place(ctx); err == nil {
+			t.to.Rules.Namespace = place.Namespace
+		}
+		if far, err := t.side(otherKind(kind)); err == nil {
+			t.to.Far, t.to.Mirrors = far.mirrors(ctx, kind == secret.Kubernetes)
 		}
 	}
 	return source, nil
@@ -387,15 +394,18 @@ func otherKind(kind secret.Kind) secret.Kind {
 // askTime is how long the other side is asked for what is good to know, and not needed.
 const askTime = 5 * time.Second
 
-// mirrors are the secrets of the other side, where it can be reached.
-func (s side) mirrors(ctx context.Context) []secret.Secret {
+// mirrors says who the other side is and which secrets it has, where it can be reached.
+func (s side) mirrors(ctx context.Context, listed bool) (identity string, all []secret.Secret) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	all, err := s.List(ctx, nil)
+	place, err := s.Place(ctx)
 	if err != nil {
-		return nil
+		return "", nil
 	}
-	return withoutValues(all)
+	if listed {
+		all, _ = s.List(ctx, nil)
+	}
+	return place.Identity, withoutValues(all)
 }
 
 // withoutValues leaves the names of keys.
@@ -439,12 +449,33 @@ func (t *translation) askImages(ctx context.Context, source *translate.Source) {
 
 func (t *translation) print(source *translate.Source, result *translate.Result) error {
 	var commands []string
-	if t.withSync {
-		commands = t.syncCommands(source, result)
+	var mirror translate.Fields
+	var err error
+	switch t.withSync {
+	case syncCommands:
+		commands = append(result.Preparations(), t.syncCommand(source, result)...)
+	case syncMirror:
+		commands = result.Preparations()
+		mirror = t.mirror(source, result)
 	}
-	document, err := report.OfTranslation(result, commands)
+	document, err := report.OfTranslation(result, commands, mirror)
 	if err != nil {
 		return err
+	}
+	// A shell runs the commands; the mirror is a comment everywhere, since it is for sync -f and nobody else.
+	if len(mirror) > 0 {
+		text, err := translate.YAML(mirror)
+		if err != nil {
+			return err
+		}
+		shell := result.Form == translate.Create || result.Form == translate.Update
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, "\n")
+			if shell {
+				line = "# " + line
+			}
+			commands = append(commands, line)
+		}
 	}
 	text, err := result.Text(commands)
 	if err != nil {
@@ -474,12 +505,49 @@ func (t *translation) print(source *translate.Source, result *translate.Result) 
 	return err
 }
 
-// syncCommands are those that make the secrets which the result needs.
-func (t *translation) syncCommands(source *translate.Source, result *translate.Result) []string {
-	commands := result.Preparations()
+// What --with-sync adds.
+const (
+	syncCommands = "commands"
+	syncMirror   = "mirror"
+)
+
+// ends are the endpoints that the secrets go from and to.
+func (t *translation) ends(source *translate.Source) (from, to side) {
+	from, _ = t.side(source.Kind)
+	to, _ = t.side(otherKind(source.Kind))
+	return from, to
+}
+
+// namespaceOf is the one that the secrets go from or to, as far as anybody has said.
+func (t *translation) namespaceOf(source *translate.Source) string {
+	if t.namespace == "" && len(source.Workloads) > 0 {
+		return source.Workloads[0].Namespace
+	}
+	return t.namespace
+}
+
+// mirror is the SecretMirror that makes the secrets which the result needs.
+func (t *translation) mirror(source *translate.Source, result *translate.Result) translate.Fields {
 	names := result.Selected()
 	if len(names) == 0 {
-		return commands
+		return nil
+	}
+	from, to := t.ends(source)
+	address := func(s side) string {
+		a := s.name
+		if a.Kind == secret.Kubernetes && a.Namespace == "" {
+			a.Namespace = t.namespaceOf(source)
+		}
+		return a.String()
+	}
+	return result.Mirror(address(from), address(to), names, t.into, t.nameTemplate)
+}
+
+// syncCommand makes the secrets which the result needs.
+func (t *translation) syncCommand(source *translate.Source, result *translate.Result) []string {
+	names := result.Selected()
+	if len(names) == 0 {
+		return nil
 	}
 	words := append([]string{"sync"}, names...)
 	if t.into != "" {
@@ -488,17 +556,12 @@ func (t *translation) syncCommands(source *translate.Source, result *translate.R
 	if t.nameTemplate != "" {
 		words = append(words, "--name-template", t.nameTemplate)
 	}
-	from, errFrom := t.side(source.Kind)
-	to, errTo := t.side(otherKind(source.Kind))
-	if errFrom == nil && errTo == nil && (source.Kind != t.host.Native || from.asked || to.asked) {
+	from, to := t.ends(source)
+	if source.Kind != t.host.Native || from.asked || to.asked {
 		words = append(words, "--from", from.name.String(), "--to", to.name.String())
 	}
-	namespace := t.namespace
-	if namespace == "" && len(source.Workloads) > 0 {
-		namespace = source.Workloads[0].Namespace
-	}
-	if namespace != "" {
+	if namespace := t.namespaceOf(source); namespace != "" {
 		words = append(words, "--namespace", namespace)
 	}
-	return append(commands, t.host.CLI+" "+translate.Quote(words))
+	return []string{t.host.CLI + " " + translate.Quote(words)}
 }

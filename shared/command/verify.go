@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/secretx/secretx/shared/consumers"
+	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/plan"
 	"github.com/secretx/secretx/shared/report"
@@ -19,8 +20,9 @@ import (
 
 type verifyOptions struct {
 	bothOptions
-	all  bool
-	look peek.LookOptions
+	all   bool
+	files []string
+	look  peek.LookOptions
 }
 
 func newVerifyCommand(host Host) *cobra.Command {
@@ -40,20 +42,32 @@ Exits 0 when all is proven, 1 when something differs or can't be known, 2 on err
 		Example: examples(host,
 			"verify user-pass", "One secret, its mirrors and whoever uses them",
 			"verify --all", "All secrets of both sides that are mirrored or used",
+			"verify -f mirrors.yaml", "All mirrors that a file declares",
 		),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := printer.Check(); err != nil {
 				return err
 			}
-			if options.all == (len(names) > 0) {
-				return errors.New("say which secrets: names or --all")
-			}
 			progress := newProgress(host)
+			options.look.Progress = progress.say
+			if len(options.files) > 0 {
+				pairs := pairOptions{timeout: options.timeout, probeImage: options.open.ProbeImage}
+				pairs.request.NoProbe = options.open.NoProbe
+				groups, err := pairs.groups(host, options.files, cmd.Flags(), names, progress.say)
+				if err != nil {
+					return err
+				}
+				return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
+					return runVerifyFiles(ctx, groups, options, host, printer)
+				})
+			}
+			if options.all == (len(names) > 0) {
+				return errors.New("say which secrets: names, --all or -f FILE")
+			}
 			b, err := options.complete(host, progress.say)
 			if err != nil {
 				return err
 			}
-			options.look.Progress = progress.say
 			return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
 				return runVerify(ctx, b, options, names, printer)
 			})
@@ -61,6 +75,7 @@ Exits 0 when all is proven, 1 when something differs or can't be known, 2 on err
 	}
 	flags := cmd.Flags()
 	options.addFlags(flags, host.Native)
+	addFileFlag(flags, &options.files)
 	flags.BoolVar(&options.all, "all", false, "All secrets that are mirrored or used")
 	addLookFlags(flags, &options.look)
 	printer = host.Printer(flags, report.VerifyColumns)
@@ -79,12 +94,29 @@ func runVerify(ctx context.Context, b *both, options verifyOptions, names []stri
 	if err != nil {
 		return err
 	}
-	key, err := b.key(ctx, found)
+	if err := b.known(found, names); err != nil {
+		return err
+	}
+	d, err := b.verify(ctx, found, options, names)
 	if err != nil {
 		return err
 	}
-	if err := b.known(found, names); err != nil {
+	d.Judge()
+	if err := show(b.host, printer, d); err != nil {
 		return err
+	}
+	if !d.Summary.Fine {
+		return &ExitError{Code: ExitDifferent}
+	}
+	return nil
+}
+
+// verify proves what was named, or all where nothing was.
+func (b *both) verify(ctx context.Context, found [2]scene, options verifyOptions, names []string) (report.Verify, error) {
+	d := report.Verify{APIVersion: report.APIVersion, Kind: report.KindVerify, Secrets: []report.Node{}}
+	key, err := b.key(ctx, found)
+	if err != nil {
+		return d, err
 	}
 	var sides [2]evidence
 	var m mirrored
@@ -101,23 +133,15 @@ func runVerify(ctx context.Context, b *both, options verifyOptions, names []stri
 		}
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		return d, err
 	}
-	d := report.Verify{APIVersion: report.APIVersion, Kind: report.KindVerify, Secrets: []report.Node{}}
 	for _, s := range found {
 		d.Places = append(d.Places, listed(s))
 	}
 	for i := range sides {
 		d.Secrets = append(d.Secrets, trees(sides, i, m, proven, names)...)
 	}
-	d.Judge()
-	if err := show(b.host, printer, d); err != nil {
-		return err
-	}
-	if !d.Summary.Fine {
-		return &ExitError{Code: ExitDifferent}
-	}
-	return nil
+	return d, nil
 }
 
 // known fails for names that stand at neither side.
@@ -149,7 +173,7 @@ func (b *both) proveMirrors(ctx context.Context, found [2]scene, key secret.Fing
 			continue
 		}
 		from := 1 - to
-		proofs, err := prove(ctx, b.sides[from], b.sides[to], sides{from: found[from].side(), to: found[to].side()}, questions)
+		proofs, err := mirror.Prove(ctx, b.sides[from], b.sides[to], mirror.Sides{From: found[from].side(), To: found[to].side()}, questions)
 		if err != nil {
 			return m, plans, err
 		}

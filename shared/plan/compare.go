@@ -441,7 +441,7 @@ func (c *comparison) nextSequence(name string) int {
 // are left to whoever has the values.
 func (c *comparison) desire(item *Item, t mapping.Target, sequence int) {
 	mark := &secret.Mark{Origin: c.from.Place.Identity, Place: c.from.Place.Name}
-	desired := secret.Secret{Name: t.Name, Type: t.Type, Immutable: t.Immutable, Mark: mark}
+	desired := &secret.Secret{Name: t.Name, Type: t.Type, Immutable: t.Immutable, Mark: mark}
 	if c.to.Place.Kind == secret.Swarm {
 		desired.Lineage = secret.Lineage{Name: t.Name, Sequence: sequence}
 		desired.Name = mapping.VersionName(t.Name, sequence)
@@ -469,12 +469,12 @@ func (c *comparison) desire(item *Item, t mapping.Target, sequence int) {
 	item.Desired = desired
 }
 
-// orphans finds the mirrors of origins that are gone. With names, only those of the named; it
-// tells which names were found this way.
-func (c *comparison) orphans(wanted map[string]bool, missing []string) (items []Item, asked map[string]bool) {
+// orphans finds the mirrors of origins that are gone among those that may be. With names, only those of
+// the named; it tells which names were found this way.
+func (c *comparison) orphans(among []string, wanted map[string]bool, missing []string) (items []Item, asked map[string]bool) {
 	asked = map[string]bool{}
-	for name, p := range c.found.byName {
-		s := p.newest
+	for _, name := range among {
+		s := c.found.byName[name].newest
 		if s.Mark == nil || s.Mark.Origin != c.from.Place.Identity || wanted[s.LogicalName()] {
 			continue
 		}

@@ -100,8 +100,10 @@ func (item Item) step() StepOf {
 			s.Origins = append(s.Origins, Seen{Name: source.Ref.Name, Key: source.SecretKey, UID: source.Ref.UID, Version: source.Version})
 		}
 	}
-	for _, k := range item.Desired.Keys {
-		s.Keys = append(s.Keys, k.Name)
+	if item.Desired != nil {
+		for _, k := range item.Desired.Keys {
+			s.Keys = append(s.Keys, k.Name)
+		}
 	}
 	if item.Existing != nil {
 		s.Existing = append(s.Existing, Seen{Name: item.Existing.Name, UID: item.Existing.UID, Version: item.Existing.Version})

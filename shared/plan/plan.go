@@ -6,8 +6,11 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/mapping"
@@ -75,6 +78,9 @@ type Options struct {
 	Key secret.FingerprintKey
 	// Proofs answers earlier questions.
 	Proofs Proofs
+	// Only, where it isn't nil, leaves out what has nothing to do with these secrets of the near side: the
+	// rest is as it was, and of its values nothing needs to be known.
+	Only map[string]bool
 }
 
 // Question is a pair of values of which only their own side can tell whether they are equal.
@@ -95,9 +101,8 @@ type Item struct {
 	Action  Action
 
 	Existing *secret.Secret // what stands there now
-	// Desired is what to write, where there is an Action; values that are not known yet have an entry in
-	// Sources.
-	Desired secret.Secret
+	// Desired is what to write, nil where nothing is; values that are not known yet have an entry in Sources.
+	Desired *secret.Secret
 	// Sources says for each key of Desired what it is a copy of, in the same order. A key that the
 	// mirror keeps as it is has none.
 	Sources []mapping.OriginKey
@@ -106,6 +111,17 @@ type Item struct {
 	Questions []Question
 	// Owned tells that the mirror is ours, so that an ordinary sync may ask its questions.
 	Owned bool
+}
+
+// Mirror is the logical name of the object that an item is about, empty where it can have none.
+func (item Item) Mirror() string {
+	switch {
+	case item.Existing != nil:
+		return item.Existing.LogicalName()
+	case item.Desired != nil:
+		return item.Desired.LogicalName()
+	}
+	return item.Name
 }
 
 // KeyState is one key of an item. The name is the one at the origin.
@@ -140,31 +156,105 @@ func quoted(names []string) []string {
 
 // New makes the plan. It fails when two origins would meet in one mirror, when a name template
 // can't be used, and with a *NotFoundError when a name stands at neither side.
-func New(from, to Side, options Options) (Plan, error) {
-	all := mapping.Origins(from.Place.Kind, from.Secrets)
-	selected, missing := choose(all, to.Place.Identity, options)
-	options.Rules.Namespace = from.Place.Namespace
-	targets, err := mapping.Targets(to.Place.Kind, selected, options.Rules)
+func New(from, to Side, options Options) (Plan, error) { return Prepare(from, to).New(options) }
+
+// Observed is two sides made ready to be compared, however many plans are made of them.
+type Observed struct {
+	from, to Side
+	all      []mapping.Origin
+	called   func() map[string][]int // what a user may call an origin, to where it stands in all
+	found    contents
+	origins  map[[2]string]bool
+	// mentioned are the logical names, in lower case, of mirrors by what a user may call them or their
+	// origins.
+	mentioned func() map[string][]string
+}
+
+// Prepare makes two sides ready to be compared.
+func Prepare(from, to Side) *Observed {
+	w := &Observed{
+		from: from, to: to, all: mapping.Origins(from.Place.Kind, from.Secrets), found: index(to),
+	}
+	w.origins = known(w.all)
+	// Who wants all needs neither.
+	w.called, w.mentioned = sync.OnceValue(w.call), sync.OnceValue(w.mention)
+	return w
+}
+
+func (w *Observed) call() map[string][]int {
+	all := make(map[string][]int, len(w.all))
+	for i, o := range w.all {
+		for name := range called(o) {
+			if at := all[name]; len(at) == 0 || at[len(at)-1] != i {
+				all[name] = append(at, i)
+			}
+		}
+	}
+	return all
+}
+
+func (w *Observed) mention() map[string][]string {
+	all := map[string][]string{}
+	for name, p := range w.found.byName {
+		if s := p.newest; s.Mark != nil && s.Mark.Origin == w.from.Place.Identity {
+			names := map[string]bool{s.LogicalName(): true, s.Name: true}
+			for _, part := range s.Mark.Parts {
+				names[part.Secret] = true
+			}
+			for n := range names {
+				all[n] = append(all[n], name)
+			}
+		}
+	}
+	return all
+}
+
+// New is like the function New.
+func (w *Observed) New(options Options) (Plan, error) {
+	selected, missing := w.choose(options)
+	options.Rules.Namespace = w.from.Place.Namespace
+	targets, err := mapping.Targets(w.to.Place.Kind, selected, options.Rules)
 	if err != nil {
 		return Plan{}, err
 	}
-	c := comparison{from: from, to: to, options: options, found: index(to), origins: known(all)}
-	p := Plan{From: from.Place, To: to.Place, Items: make([]Item, 0, len(targets))}
+	c := comparison{from: w.from, to: w.to, options: options, found: w.found, origins: w.origins}
+	p := Plan{From: w.from.Place, To: w.to.Place, Items: make([]Item, 0, len(targets))}
 	wanted := make(map[string]bool, len(targets))
 	for _, t := range targets {
 		p.Items = append(p.Items, c.compare(t))
 		wanted[t.Name] = true
 	}
-	orphans, asked := c.orphans(wanted, missing)
+	orphans, asked := c.orphans(w.concerned(options), wanted, missing)
 	p.Items = append(p.Items, orphans...)
 	missing = slices.DeleteFunc(missing, func(name string) bool { return asked[name] })
 	if len(missing) > 0 {
-		return Plan{}, &NotFoundError{Names: missing, Place: from.Place.Name}
+		return Plan{}, &NotFoundError{Names: missing, Place: w.from.Place.Name}
 	}
 	slices.SortStableFunc(p.Items, func(a, b Item) int {
 		return cmp.Or(slices.Compare(a.Origins, b.Origins), cmp.Compare(a.Name, b.Name))
 	})
 	return p, nil
+}
+
+// concerned gives the mirrors that may be orphans by these options, by their logical names in lower case.
+func (w *Observed) concerned(options Options) []string {
+	var names []string
+	switch {
+	case options.Only != nil:
+		for name := range options.Only {
+			names = append(names, w.mentioned()[name]...)
+		}
+	case options.All:
+		for name := range w.found.byName {
+			names = append(names, name)
+		}
+	default:
+		for _, name := range options.Names {
+			names = append(names, w.mentioned()[name]...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Names are what the far side has to be asked about when options name the origins: the mirrors
@@ -174,7 +264,7 @@ func Names(from Side, to secret.Kind, options Options) ([]string, error) {
 	if !ByName(options) {
 		return nil, nil
 	}
-	selected, missing := choose(mapping.Origins(from.Place.Kind, from.Secrets), "", options)
+	selected, missing := Prepare(from, Side{}).choose(options)
 	options.Rules.Namespace = from.Place.Namespace
 	targets, err := mapping.Targets(to, selected, options.Rules)
 	if err != nil {
@@ -197,48 +287,71 @@ func ByName(options Options) bool {
 }
 
 // choose picks the origins that the options mean, and the names that meant none.
-func choose(all []mapping.Origin, to string, options Options) (selected []mapping.Origin, missing []string) {
-	asked := make(map[string]bool, len(options.Names))
-	for _, n := range options.Names {
-		asked[n] = false
-	}
-	for _, o := range all {
-		named := false
-		for name := range called(o) {
-			if _, yes := asked[name]; yes {
-				asked[name], named = true, true
-			}
+func (w *Observed) choose(options Options) (selected []mapping.Origin, missing []string) {
+	chosen := map[int]bool{}
+	for _, name := range options.Names {
+		if len(w.called()[name]) == 0 && !slices.Contains(missing, name) {
+			missing = append(missing, name)
 		}
-		chosen := named
-		// What the other side already is the origin of, and what nobody means by "all", goes only by name.
-		if !named && o.Internal == "" && o.MirrorOf != to {
-			switch {
-			case options.Select != nil:
-				chosen = slices.ContainsFunc(o.Labels, options.Select)
-			case options.All:
-				chosen = true
-			}
-		}
-		if chosen {
-			selected = append(selected, o)
+		for _, i := range w.called()[name] {
+			chosen[i] = true
 		}
 	}
-	for _, n := range options.Names {
-		if !asked[n] && !slices.Contains(missing, n) {
-			missing = append(missing, n)
+	if options.Select != nil || options.All {
+		for i, o := range w.all {
+			// What the other side already is the origin of, and what nobody means by "all", goes only by name.
+			if o.Internal == "" && (o.MirrorOf == "" || o.MirrorOf != w.to.Place.Identity) &&
+				(options.Select == nil || slices.ContainsFunc(o.Labels, options.Select)) {
+				chosen[i] = true
+			}
 		}
+	}
+	for _, i := range slices.Sorted(maps.Keys(chosen)) {
+		if options.Only == nil || touched(w.all[i], options.Only) {
+			selected = append(selected, w.all[i])
+		}
+	}
+	if options.Only != nil {
+		missing = slices.DeleteFunc(missing, func(name string) bool { return !options.Only[name] })
 	}
 	return selected, missing
 }
 
-// called gives all names by which a user may ask for an origin: its own and those of its parts.
-func called(o mapping.Origin) map[string]bool {
-	names := map[string]bool{o.Name: true}
-	for _, k := range o.Keys {
-		names[k.Secret] = true
-		names[k.Ref.Name] = true
+func touched(o mapping.Origin, only map[string]bool) bool {
+	for name := range called(o) {
+		if only[name] {
+			return true
+		}
 	}
-	return names
+	return false
+}
+
+// Selected are the objects of the near side that the options mean.
+func (w *Observed) Selected(options Options) (refs []secret.Ref) {
+	origins, _ := w.choose(options)
+	for _, o := range origins {
+		for _, k := range o.Keys {
+			refs = append(refs, k.Ref)
+		}
+	}
+	return refs
+}
+
+// called gives all names by which a user may ask for an origin: its own and those of its parts.
+func called(o mapping.Origin) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield(o.Name) {
+			return
+		}
+		for _, k := range o.Keys {
+			if k.Secret != o.Name && !yield(k.Secret) {
+				return
+			}
+			if k.Ref.Name != o.Name && k.Ref.Name != k.Secret && !yield(k.Ref.Name) {
+				return
+			}
+		}
+	}
 }
 
 // known is the set of origin names and keys that stand at the near side, selected or not.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/secretx/secretx/shared/apply"
@@ -13,14 +14,21 @@ import (
 const (
 	KindDiff = "Diff"
 	KindSync = "Sync"
+	// Those of mirrors that files declare.
+	KindDiffs = "DiffList"
+	KindSyncs = "SyncList"
 )
 
 // Comparison is the result of diff and sync: origins and their mirrors.
 type Comparison struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	From       Place  `json:"from"`
-	To         Place  `json:"to"`
+	// SecretMirror is what the mirror is called that a file declares.
+	SecretMirror string `json:"secretMirror,omitempty"`
+	From         Place  `json:"from"`
+	To           Place  `json:"to"`
+	// Error says why nothing could be done about any of it, where there are others.
+	Error string `json:"error,omitempty"`
 	// DryRun tells that sync wrote nothing because it was told so.
 	DryRun bool `json:"dryRun,omitempty"`
 	// Proven tells that values were compared and not only claims.
@@ -116,6 +124,7 @@ func (d Comparison) Same() bool { return d.Summary.States[string(plan.InSync)] =
 
 // ComparisonColumns are those of diff and sync.
 var ComparisonColumns = []Column{
+	{Name: "SecretMirror"},
 	{Name: "Secret", Always: true}, {Name: "Key", Always: true}, {Name: "State", Always: true},
 	{Name: "Mirror", Always: true}, {Name: "Action"}, {Name: "Result"}, {Name: "Detail"},
 }
@@ -123,9 +132,12 @@ var ComparisonColumns = []Column{
 // Rows gives a row for each key, and one for a mirror without keys.
 func (d Comparison) Rows() []Row {
 	rows := make([]Row, 0, len(d.Items))
+	if d.Error != "" {
+		rows = append(rows, Row{d.SecretMirror, "", "", "error", "", "", "", d.Error})
+	}
 	for _, item := range d.Items {
 		row := func(key, state, detail string) Row {
-			return Row{strings.Join(item.Origins, ","), key, state, item.Mirror, item.Action, item.Result, detail}
+			return Row{d.SecretMirror, strings.Join(item.Origins, ","), key, state, item.Mirror, item.Action, item.Result, detail}
 		}
 		detail := cmp.Or(item.Error, item.Reason)
 		if len(item.Keys) == 0 {
@@ -152,7 +164,9 @@ func (d Comparison) Names() []string {
 
 // Text is the line that sums it up: "3 mirrors: 1 changed, 2 in-sync" for what was only looked at,
 // "3 mirrors: 1 written, 2 in-sync" for what was worked on.
-func (d Comparison) Text() string {
+func (d Comparison) Text() string { return sum(len(d.Items), "mirror", d.counts()) }
+
+func (d Comparison) counts() map[string]int {
 	counts := map[string]int{}
 	for _, item := range d.Items {
 		what := item.State
@@ -167,5 +181,74 @@ func (d Comparison) Text() string {
 		}
 		counts[what]++
 	}
-	return sum(len(d.Items), "mirror", counts)
+	return counts
+}
+
+// Comparisons is the result of diff and sync of all mirrors that files declare.
+type Comparisons struct {
+	APIVersion string             `json:"apiVersion"`
+	Kind       string             `json:"kind"`
+	Items      []Comparison       `json:"items"`
+	Summary    ComparisonsSummary `json:"summary"`
+}
+
+// ComparisonsSummary counts the mirrors of all, and those declared ones that nothing could be done about.
+type ComparisonsSummary struct {
+	Summary
+	Errors int `json:"errors"`
+}
+
+// OfComparisons gathers results.
+func OfComparisons(kind string, items []Comparison) Comparisons {
+	d := Comparisons{APIVersion: APIVersion, Kind: kind, Items: items, Summary: ComparisonsSummary{Summary: Summary{States: map[string]int{}}}}
+	for _, one := range items {
+		d.Summary.Total += one.Summary.Total
+		d.Summary.Done += one.Summary.Done
+		d.Summary.Failed += one.Summary.Failed
+		for state, n := range one.Summary.States {
+			d.Summary.States[state] += n
+		}
+		if one.Error != "" {
+			d.Summary.Errors++
+		}
+	}
+	return d
+}
+
+// Same tells whether all was found in sync.
+func (d Comparisons) Same() bool {
+	return d.Summary.Errors == 0 && d.Summary.States[string(plan.InSync)] == d.Summary.Total
+}
+
+// Rows are those of all.
+func (d Comparisons) Rows() []Row {
+	var rows []Row
+	for _, one := range d.Items {
+		rows = append(rows, one.Rows()...)
+	}
+	return rows
+}
+
+// Names are those of all mirrors.
+func (d Comparisons) Names() []string {
+	var names []string
+	for _, one := range d.Items {
+		names = append(names, one.Names()...)
+	}
+	return names
+}
+
+// Text sums all up.
+func (d Comparisons) Text() string {
+	counts := map[string]int{}
+	for _, one := range d.Items {
+		for what, n := range one.counts() {
+			counts[what] += n
+		}
+	}
+	text := sum(d.Summary.Total, "mirror", counts)
+	if n := d.Summary.Errors; n > 0 {
+		text += fmt.Sprintf("; %d of %d declared could not be looked at", n, len(d.Items))
+	}
+	return text
 }

@@ -26,6 +26,8 @@ type Translation struct {
 	Notes   []TranslationNote  `json:"notes"`
 	// Sync are the commands that make the secrets, with --with-sync.
 	Sync []string `json:"sync,omitempty"`
+	// Mirror is the SecretMirror that makes them, with --with-sync=mirror.
+	Mirror json.RawMessage `json:"mirror,omitempty"`
 }
 
 // TranslatedWorkload is one workload at the other side.
@@ -66,7 +68,7 @@ type TranslationNote struct {
 }
 
 // OfTranslation is the document of a translation.
-func OfTranslation(r *translate.Result, sync []string) (Translation, error) {
+func OfTranslation(r *translate.Result, sync []string, mirror translate.Fields) (Translation, error) {
 	d := Translation{
 		APIVersion: APIVersion, Kind: KindTranslation, From: string(r.From), To: string(r.To), Form: string(r.Form),
 		Workloads: []TranslatedWorkload{}, Secrets: []TranslatedSecret{}, Notes: []TranslationNote{}, Sync: sync,
@@ -98,6 +100,13 @@ func OfTranslation(r *translate.Result, sync []string) (Translation, error) {
 			return d, err
 		}
 		d.Compose = text
+	}
+	if len(mirror) > 0 {
+		text, err := json.Marshal(mirror)
+		if err != nil {
+			return d, err
+		}
+		d.Mirror = text
 	}
 	for _, s := range r.Secrets {
 		d.Secrets = append(d.Secrets, TranslatedSecret{s.Origin.Secret, s.Origin.Key, s.Mirror.Secret, s.Mirror.Key})

@@ -7,16 +7,23 @@ import (
 	"strings"
 )
 
-// KindVerify is the kind of a Verify.
-const KindVerify = "Verify"
+// The kinds of Verify, and of those of mirrors that files declare.
+const (
+	KindVerify   = "Verify"
+	KindVerifies = "VerifyList"
+)
 
 // Verify is the result of verify: a tree for each origin, down to its running containers.
 type Verify struct {
-	APIVersion string        `json:"apiVersion"`
-	Kind       string        `json:"kind"`
-	Places     []Listed      `json:"places"`
-	Secrets    []Node        `json:"secrets"`
-	Summary    VerifySummary `json:"summary"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// SecretMirrors are what the mirrors are called that files declare between these two places.
+	SecretMirrors []string `json:"secretMirrors,omitempty"`
+	// Error says why nothing could be proven, where there are others.
+	Error   string        `json:"error,omitempty"`
+	Places  []Listed      `json:"places"`
+	Secrets []Node        `json:"secrets"`
+	Summary VerifySummary `json:"summary"`
 }
 
 // VerifySummary counts the nodes that have a state.
@@ -112,6 +119,69 @@ func (d Verify) Text() string {
 		text += "\n" + left
 	}
 	return text
+}
+
+// Verifies is the result of verify of all mirrors that files declare: one for each two places.
+type Verifies struct {
+	APIVersion string          `json:"apiVersion"`
+	Kind       string          `json:"kind"`
+	Items      []Verify        `json:"items"`
+	Summary    VerifiesSummary `json:"summary"`
+}
+
+// VerifiesSummary counts the nodes of all, and the items that nothing could be proven of.
+type VerifiesSummary struct {
+	VerifySummary
+	Errors int `json:"errors"`
+}
+
+// Judge makes all summaries.
+func (d *Verifies) Judge() {
+	d.Summary.Fine, d.Summary.States = true, map[string]int{}
+	for i := range d.Items {
+		one := &d.Items[i]
+		one.Judge()
+		d.Summary.Fine = d.Summary.Fine && one.Summary.Fine && one.Error == ""
+		for state, n := range one.Summary.States {
+			d.Summary.States[state] += n
+		}
+		if one.Error != "" {
+			d.Summary.Errors++
+		}
+	}
+}
+
+// Rows are those of all.
+func (d Verifies) Rows() []Row {
+	var rows []Row
+	for _, one := range d.Items {
+		if one.Error != "" {
+			rows = append(rows, Row{strings.Join(one.SecretMirrors, ", "), "error", "", one.Error})
+		}
+		rows = append(rows, one.Rows()...)
+	}
+	return rows
+}
+
+// Names are those of all origins.
+func (d Verifies) Names() []string {
+	var names []string
+	for _, one := range d.Items {
+		names = append(names, one.Names()...)
+	}
+	return names
+}
+
+// Text sums all up.
+func (d Verifies) Text() string {
+	secrets, text := 0, ""
+	for _, one := range d.Items {
+		secrets += len(one.Secrets)
+		if left := leftOut(one.Places); left != "" {
+			text += "\n" + left
+		}
+	}
+	return sum(secrets, "secret", maps.Clone(d.Summary.States)) + text
 }
 
 // nodeKinds are in the order in which siblings stand.

@@ -44,6 +44,7 @@ var Rows = []Row{
 	{"rm", "`rm NAME`", "NAME --for rm", Use{Verb: "rm", Secrets: name}},
 	{"prune", "`prune`", "--for prune", Use{Verb: "prune"}},
 	{"current", "`current NAME`", "--for current", Use{Verb: "current"}},
+	{"translate", "`translate TYPE/NAME`", "NAME deployment/web --for translate", Use{Verb: "translate", Secrets: name, Targets: web}},
 	{"doctor", "`doctor`", "--for doctor", Use{Verb: "doctor"}},
 }
 

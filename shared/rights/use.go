@@ -69,12 +69,12 @@ func Verb(name string) (string, error) {
 
 // Verbs are those that take any rights.
 var Verbs = []string{
-	"diff", "sync", "verify", "peek-in-container", "consumers", "ls", "inspect", "create", "rotate", "rm", "prune", "current", "doctor",
+	"diff", "sync", "verify", "peek-in-container", "consumers", "ls", "inspect", "create", "rotate", "rm", "prune", "current", "translate", "doctor",
 }
 
 var verbs = map[string]func(Use) Rules{
 	"diff": diff, "sync": sync, "verify": verify, "peek-in-container": peek, "consumers": consumers, "ls": list, "inspect": list,
-	"create": create, "rotate": rotate, "rm": remove, "prune": prune, "current": current, "doctor": doctor,
+	"create": create, "rotate": rotate, "rm": remove, "prune": prune, "current": current, "translate": translate, "doctor": doctor,
 }
 
 // For gives the rules that a use takes.
@@ -88,10 +88,14 @@ func For(u Use) (Rules, error) {
 			return nil, fmt.Errorf("%s: a namespace is the side of the origins or of the mirrors", verb)
 		}
 	}
-	return append(Rules{here(u)}, verbs[verb](u)...).Merged(), nil
+	all := verbs[verb](u)
+	if verb != "translate" { // which only reads what it is told to
+		all = append(Rules{here(u)}, all...)
+	}
+	return all.Merged(), nil
 }
 
-// here is what every verb does first: the UID of the namespace is the identity of the endpoint.
+// here is what the verbs do first: the UID of the namespace is the identity of the endpoint.
 func here(u Use) Rule {
 	if u.AllNamespaces {
 		return rule("namespaces", "get", "list")
@@ -211,6 +215,23 @@ func peek(u Use) Rules {
 	return all
 }
 
+func translate(u Use) Rules {
+	all := Rules{
+		u.secrets("get").or("secrets are called what sync calls those that it has not made, which is said"),
+		rule("services", "list").or("the Services that lead to it are left out"),
+	}
+	if len(u.Targets) == 0 {
+		all = append(all, rule("pods", "get"))
+		for _, kind := range owners {
+			all = append(all, rule(kind, "get"))
+		}
+	}
+	for _, t := range u.Targets {
+		all = append(all, rule(t.Resource, "get").named(t.Name))
+	}
+	return all
+}
+
 func create(u Use) Rules {
 	all := Rules{u.secrets("create", "patch")}
 	if u.Both {
@@ -226,15 +247,13 @@ func current(Use) Rules { return Rules{rule("secrets", "list")} }
 
 func rotate(u Use) Rules {
 	all := Rules{rule("secrets", "get", "list")}
-	switch {
-	case u.Immutable, len(u.Secrets) == 0:
-		all = append(all, rule("secrets", "create", "patch", "delete")) // versions have names of their own
-	default:
-		backups := make([]string, len(u.Secrets))
-		for i, name := range u.Secrets {
-			backups[i] = name + backupSuffix
-		}
-		all = append(all, u.secrets("patch"), rule("secrets", "create", "patch", "delete").named(backups...))
+	backups := make([]string, len(u.Secrets))
+	for i, name := range u.Secrets {
+		backups[i] = name + backupSuffix
+	}
+	all = append(all, u.secrets("patch"), rule("secrets", "create", "patch", "delete").named(backups...))
+	if u.Immutable { // versions have names of their own
+		all = append(all, rule("secrets", "create", "patch"), rule("secrets", "delete").or("older versions stay, which is said"))
 	}
 	return append(all, rollout(u)...)
 }

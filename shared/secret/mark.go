@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unique"
 )
 
 // Prefixes of the metadata that secretx writes: labels in Swarm, annotations and one label in
@@ -115,9 +116,18 @@ func markOfLabels(object string, lineage Lineage, get func(field string) string)
 		if err := json.Unmarshal([]byte(form), part.Form); err != nil {
 			return nil, fmt.Errorf("the label %s%s of secret %q is damaged", LabelPrefix, fieldForm, object)
 		}
+		// Of ten thousand mirrors most say the same here, and each has its own copy of it.
+		if part.Form.Secret == part.Secret {
+			part.Form.Secret = part.Secret
+		}
+		part.Form.Key, part.Form.Type = shared(part.Form.Key), shared(part.Form.Type)
 	}
-	return &Mark{Origin: get(fieldOrigin), Place: get(fieldPlace), Parts: []Part{part}}, nil
+	part.OriginKey = shared(part.OriginKey)
+	return &Mark{Origin: shared(get(fieldOrigin)), Place: shared(get(fieldPlace)), Parts: []Part{part}}, nil
 }
+
+// shared gives the one copy in memory of a text that many mirrors have in common.
+func shared(text string) string { return unique.Make(text).Value() }
 
 // annotations writes the mark as Kubernetes annotations.
 func (m *Mark) annotations(set func(field, value string)) {

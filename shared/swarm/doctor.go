@@ -184,6 +184,7 @@ func (e *Endpoint) probeChecks(ctx context.Context, g *engine, nodes []swarm.Nod
 		return []doctor.Check{doctor.Of(here, err)}
 	}
 	defer remove()
+	slices.SortFunc(nodes, func(a, b swarm.Node) int { return strings.Compare(a.Description.Hostname, b.Description.Hostname) })
 	var checks []doctor.Check
 	for _, n := range nodes {
 		name := "probe on " + n.Description.Hostname

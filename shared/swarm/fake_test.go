@@ -60,6 +60,7 @@ type fake struct {
 
 func (f *fake) Close() error                                       { return nil }
 func (f *fake) ClientVersion() string                              { return f.clientVersion }
+func (f *fake) DaemonHost() string                                 { return "unix:///fake.sock" }
 func (f *fake) Info(ctx context.Context) (system.Info, error)      { return f.info(ctx) }
 func (f *fake) SecretRemove(ctx context.Context, id string) error  { return f.secretRemove(ctx, id) }
 func (f *fake) ServiceRemove(ctx context.Context, id string) error { return f.serviceRemove(ctx, id) }

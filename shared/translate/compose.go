@@ -80,7 +80,7 @@ func readCompose(o *object, options ReadOptions, source *Source) error {
 	}
 	top := Workload{}
 	for _, at := range o.left() {
-		if !strings.HasPrefix(at, "x-") {
+		if !strings.HasPrefix(at, "x-") && !strings.HasPrefix(at, "services.") {
 			top.leave(at)
 		}
 	}
@@ -240,7 +240,11 @@ func (c *compose) environment(o *object, k *Container, w *Workload) {
 		m := o.object("environment")
 		for _, key := range m.keys {
 			s, there := m.scalar(key)
-			add(Var{Name: key, Value: s.text, Unset: !there})
+			value := yamlText(s)
+			if value != s.text {
+				w.note("$"+key+" is "+value, "that is what the number "+s.text+" is to docker; as text, it needs quotes")
+			}
+			add(Var{Name: key, Value: value, Unset: !there})
 		}
 	default:
 		for _, entry := range o.strings("environment") {
@@ -250,6 +254,21 @@ func (c *compose) environment(o *object, k *Container, w *Workload) {
 	if len(unknown) > 0 {
 		w.note("left out: $"+strings.Join(unknown, ", $"), "their values are those of the machine's environment, which is not looked at: --set NAME=VALUE sets them")
 	}
+}
+
+// yamlText is what docker makes of a value that has to be text: of a number, the shortest way to write it.
+func yamlText(s scalar) string {
+	switch s.tag {
+	case "!!int":
+		if n, err := wholeNumber(s); err == nil {
+			return strconv.FormatInt(n, 10)
+		}
+	case "!!float":
+		if f, err := strconv.ParseFloat(s.text, 64); err == nil {
+			return fmt.Sprint(f)
+		}
+	}
+	return s.text
 }
 
 func (c *compose) serviceSecrets(o *object, k *Container, w *Workload) {

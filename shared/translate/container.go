@@ -177,7 +177,7 @@ func expandAll(w *Workload, c *Container) {
 }
 
 // largestExpansion is how long all values of a container may become.
-const largestExpansion = 1 << 20
+const largestExpansion = 1 << 18
 
 // expand replaces $(NAME), and $$ by $.
 func expand(text string, limit int, value func(string) (string, bool)) string {

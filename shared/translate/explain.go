@@ -55,11 +55,17 @@ func (r *Result) Explain(width int) string {
 	return b.String()
 }
 
+// mostLines are shown of what is one line, such as the value of a variable.
+const mostLines = 20
+
 // fold breaks lines that are too long, at a blank or behind a comma where there is one, and makes what a terminal
 // can't show visible.
 func fold(lines []string, width int) []string {
 	var all []string
 	for _, line := range lines {
+		if most := width * mostLines; len(line) > most {
+			line = strings.ToValidUTF8(line[:most], "") + "…"
+		}
 		line = strings.Map(func(r rune) rune {
 			if !unicode.IsPrint(r) {
 				return '\ufffd'

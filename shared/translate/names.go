@@ -61,6 +61,16 @@ func newNaming(source *Source, refs []Ref, options Options) (*naming, error) {
 	origins := slices.DeleteFunc(mapping.Origins(source.Kind, objects), func(o mapping.Origin) bool {
 		return !slices.ContainsFunc(o.Keys, func(k mapping.OriginKey) bool { return wanted[k.Secret] })
 	})
+	home := map[Ref]bool{} // at home at the other side
+	for _, o := range origins {
+		for _, k := range o.Keys {
+			ref := Ref{Secret: k.Secret}
+			if source.Kind == secret.Kubernetes {
+				ref.Key = k.SecretKey
+			}
+			home[ref] = options.Far != "" && o.MirrorOf == options.Far
+		}
+	}
 	targets, err := mapping.Targets(other(source.Kind), origins, options.Rules)
 	if err != nil {
 		return nil, err
@@ -89,7 +99,10 @@ func newNaming(source *Source, refs []Ref, options Options) (*naming, error) {
 		if !ok {
 			return nil, fmt.Errorf("the secret %s has no name at the other side", ref)
 		}
-		n.targets[ref], n.selected[ref], n.unmappable[ref] = to, l.Secret, why[l]
+		n.targets[ref], n.unmappable[ref] = to, why[l]
+		if !home[l] {
+			n.selected[ref] = l.Secret
+		}
 	}
 	return n, nil
 }

@@ -90,6 +90,9 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), err
 }
 
+// YAML writes a document.
+func YAML(doc Fields) (string, error) { return yamlOf(doc) }
+
 // yamlOf writes a document.
 func yamlOf(value any) (string, error) {
 	node := nodeOf(value)

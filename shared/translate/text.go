@@ -155,3 +155,17 @@ func (r *Result) Preparations() []string {
 	}
 	return all
 }
+
+// Mirror is the SecretMirror that makes the secrets which the result needs.
+func (r *Result) Mirror(from, to string, names []string, into, nameTemplate string) Fields {
+	name := "secrets"
+	if len(r.Workloads) > 0 {
+		_, name, _ = strings.Cut(strings.ReplaceAll(r.Workloads[0].Object, " ", "/"), "/")
+	}
+	spec := Fields{{"from", from}, {"to", to}, {"names", list(names)}}
+	return Fields{
+		{"apiVersion", "secretx.github.io/v1alpha1"}, {"kind", "SecretMirror"},
+		{"metadata", Fields{{"name", dnsLabel(name)}}},
+		{"spec", spec.with("into", into).with("nameTemplate", nameTemplate)},
+	}
+}

@@ -134,9 +134,19 @@ func (k *cluster) environment(c *Container) {
 				k.w.note("$"+v.Name+" stands as it is", "Kubernetes fills in no templates: {{ }} of a Swarm has no form")
 			}
 			k.env = append(k.env, Fields{{"name", v.Name}, {"value", unexpanded(v.Value)}})
-			k.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+strconv.Quote(unexpanded(v.Value)))
+			k.pair("--env "+quote(v.Name+"="+v.Value)+pointer(c.Files, v), "env: name: "+v.Name+"\n     value: "+unexpanded(v.Value))
 		}
 	}
+}
+
+// pointer marks, for people, a variable that holds the path of a secret's file.
+func pointer(files []File, v Var) string {
+	for _, f := range files {
+		if path.IsAbs(v.Value) && path.Clean(v.Value) == f.Path {
+			return "\n(the path of the file of " + f.Ref.String() + ")"
+		}
+	}
+	return ""
 }
 
 var envName1 = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)

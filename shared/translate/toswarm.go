@@ -105,10 +105,11 @@ func (s *service) translate() {
 			continue
 		}
 		s.env = append(s.env, v)
-		s.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+v.Value)
+		s.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+v.Value+pointer(c.Files, v))
 	}
 	s.commands()
 	s.variables(fromSecrets)
+	s.oneMode()
 	if strings.HasPrefix(c.User, ":") {
 		s.w.note("the group "+c.User[1:]+" of its processes was left out", "a Swarm takes a group only together with a user")
 		c.User = ""
@@ -167,7 +168,12 @@ func (s *service) variables(vars []Var) {
 		}
 		f := File{Ref: to, Path: envDirectory + v.Name, Mode: 0o444, UID: "0", GID: "0"}
 		if byShell && isIdentifier(v.Name) {
-			s.files = append(s.files, f)
+			// One that is there already does, and could have no other mode.
+			if i := slices.IndexFunc(s.files, func(o File) bool { return o.Ref == to && !strings.HasPrefix(o.Path, envDirectory) }); i >= 0 {
+				f = s.files[i]
+			} else {
+				s.files = append(s.files, f)
+			}
 			pairs = append(pairs, Pair{v.Name, f.Path})
 			s.pair("--secret "+quote(secretFlag(to.Secret, f))+"\n(a shell makes $"+v.Name+" of it)", right)
 			continue
@@ -194,6 +200,23 @@ func (s *service) variables(vars []Var) {
 			reason += ". What the image runs isn't known, so that no shell could set the variable first: --image-command IMAGE=COMMAND says it, or a command in the manifest does"
 		}
 		s.w.note("$"+strings.Join(byFile, ", $")+": the path of a file is in $"+byFile[0]+"_FILE instead", reason)
+	}
+}
+
+// oneMode: the engine gives all references of a service to one secret the mode and owner of one of them.
+func (s *service) oneMode() {
+	modes, paths := map[Ref]uint32{}, map[Ref][]string{}
+	for _, f := range s.files {
+		modes[f.Ref] |= f.Mode
+		paths[f.Ref] = append(paths[f.Ref], f.Path)
+	}
+	for i := range s.files {
+		f := &s.files[i]
+		if mode := modes[f.Ref]; f.Mode != mode {
+			f.Mode = mode
+			s.w.note(fmt.Sprintf("%s all have the mode %04o", strings.Join(paths[f.Ref], ", "), mode),
+				"Docker gives all references to one secret the same mode, and whoever may read one of them in Kubernetes has to be able to here")
+		}
 	}
 }
 

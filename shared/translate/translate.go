@@ -71,8 +71,10 @@ type Options struct {
 	Rules mapping.Rules
 	// Mirrors are the secrets of the other side, where they are known: the newest version of one is meant.
 	Mirrors []secret.Secret
-	Mount   Mount // empty for MountAuto
-	Env     Env   // empty for EnvAuto
+	// Far is the identity of the other side's endpoint, where it is known: what came from there needs no sync.
+	Far   string
+	Mount Mount // empty for MountAuto
+	Env   Env   // empty for EnvAuto
 	// Images are commands of images, where they are known.
 	Images map[string]Command
 	// Namespace is that of the manifests; empty for the one that they are applied to.

@@ -1,0 +1,168 @@
+package translate
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/secretx/secretx/shared/mapping"
+	"github.com/secretx/secretx/shared/secret"
+)
+
+// Each file of testdata is a text, and behind it what becomes of it in some forms, as `== FORM` and the lines
+// that have to be there; `! ` begins one that must not, `note ` one that a note has to have in it.
+func TestTable(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			whole, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts := strings.Split(string(whole), "\n== ")
+			if len(parts) < 2 {
+				t.Fatal("nothing is expected")
+			}
+			for _, part := range parts[1:] {
+				head, wants, _ := strings.Cut(part, "\n")
+				check(t, parts[0], head, strings.Split(strings.TrimRight(wants, "\n"), "\n"))
+			}
+		})
+	}
+}
+
+func check(t *testing.T, text, head string, wants []string) {
+	options := Options{Images: map[string]Command{"known": {Entrypoint: []string{"/entry"}, Cmd: []string{"serve"}}}}
+	read := ReadOptions{Set: map[string]string{"SET": "set"}}
+	words := strings.Fields(head)
+	options.Form = Form(words[0])
+	for _, w := range words[1:] {
+		switch k, v, _ := strings.Cut(w, "="); k {
+		case "mount":
+			options.Mount = Mount(v)
+		case "env":
+			options.Env = Env(v)
+		case "into":
+			options.Rules = mapping.Rules{Into: v}
+		case "stack":
+			read.Stack = v
+		case "workload":
+			options.Workload = v
+		case "container":
+			options.Container = v
+		}
+	}
+	source, err := Read([]byte(text), read)
+	if words[0] == "error" {
+		if err == nil {
+			_, err = Translate(source, Options{})
+		}
+		if err == nil || !strings.Contains(err.Error(), wants[0]) {
+			t.Errorf("the error is %v, not %q", err, wants[0])
+		}
+		return
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	r, err := Translate(source, options)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	out, err := r.Text(r.Preparations())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	// What is expected stands in one piece, in any depth: leading blanks don't count.
+	plain := func(text string) string {
+		lines := strings.Split(text, "\n")
+		for i := range lines {
+			lines[i] = strings.TrimSpace(lines[i])
+		}
+		return strings.Join(lines, "\n")
+	}
+	got := plain(out)
+	var block []string
+	flush := func() {
+		if len(block) > 0 && !strings.Contains("\n"+got+"\n", "\n"+strings.Join(block, "\n")+"\n") {
+			t.Errorf("%s lacks\n%s\nin\n%s", head, strings.Join(block, "\n"), out)
+		}
+		block = nil
+	}
+	for _, want := range wants {
+		if note, ok := strings.CutPrefix(want, "note "); ok {
+			flush()
+			if !slices.ContainsFunc(r.Notes, func(n Note) bool { return strings.Contains(n.String(), note) }) {
+				t.Errorf("%s: no note has %q in it: %v", head, note, r.Notes)
+			}
+			continue
+		}
+		if not, ok := strings.CutPrefix(want, "! "); ok {
+			flush()
+			if strings.Contains(out, not) {
+				t.Errorf("%s has %q\n%s", head, not, out)
+			}
+			continue
+		}
+		if want == "no notes" {
+			flush()
+			if len(r.Notes) > 0 {
+				t.Errorf("%s: %v", head, r.Notes)
+			}
+			continue
+		}
+		if want == "..." || want == "" {
+			flush()
+			continue
+		}
+		block = append(block, strings.TrimSpace(want))
+	}
+	flush()
+}
+
+// What is known of secrets says what they are called: a version is its secret, a mirror is its origin.
+func TestNamesAreThoseOfSync(t *testing.T) {
+	service := `{"Spec":{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"x","Secrets":[
+		{"SecretName":"pw.v3","File":{"Name":"pw"}},{"SecretName":"user-pass.password","File":{"Name":"p"}}]}}}}`
+	source, err := FromServices([]byte(service))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.Secrets = []secret.Secret{
+		{Name: "pw", Keys: []secret.Key{{Name: "pw"}}, Lineage: secret.Lineage{Name: "pw", Sequence: 1}},
+		{Name: "pw.v3", Keys: []secret.Key{{Name: "pw.v3"}}, Lineage: secret.Lineage{Name: "pw", Sequence: 3}},
+		{Name: "user-pass.password", Keys: []secret.Key{{Name: "user-pass.password"}}, Mark: &secret.Mark{
+			Origin: "kubernetes:1", Parts: []secret.Part{{Key: "user-pass.password", Form: &secret.Form{Secret: "user-pass", Key: "password", Type: secret.Opaque}}},
+		}},
+	}
+	r, err := Translate(source, Options{Far: "kubernetes:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Named{
+		{Ref{Secret: "pw.v3"}, Ref{"pw", "pw"}, "pw"},
+		{Ref{Secret: "user-pass.password"}, Ref{"user-pass", "password"}, ""},
+	}
+	if !slices.Equal(r.Secrets, want) {
+		t.Errorf("%v", r.Secrets)
+	}
+	pod := `{"kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"x","command":["a"],"env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"pw","key":"pw"}}}]}]}}`
+	if source, err = FromManifests([]byte(pod), ReadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r, err = Translate(source, Options{Mirrors: []secret.Secret{{Name: "pw.pw", Keys: []secret.Key{{Name: "pw.pw"}}}, {Name: "pw.pw.v2", Keys: []secret.Key{{Name: "pw.pw.v2"}}, Lineage: secret.Lineage{Name: "pw.pw", Sequence: 2}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Secrets[0].Mirror.Secret != "pw.pw.v2" {
+		t.Errorf("the newest version is not used: %v", r.Secrets)
+	}
+}
