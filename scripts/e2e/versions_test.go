@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/docker/docker/api/types/versions"
+	apiversions "github.com/docker/docker/api/types/versions"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -50,7 +50,7 @@ func (s *script) older(ts *testscript.TestScript, neg bool, args []string) {
 		switch {
 		case asksVersion.MatchString(request):
 			return http.StatusOK, recorded[version]
-		case asked != nil && versions.GreaterThan(asked[1], version):
+		case asked != nil && apiversions.GreaterThan(asked[1], version):
 			return http.StatusBadRequest, fmt.Sprintf(`{"message":"client version %s is too new. Maximum supported API version is %s"}`, asked[1], version)
 		case absent[version] != nil && absent[version].MatchString(request):
 			status, _ := json.Marshal(map[string]any{
