@@ -212,7 +212,7 @@ func runCreate(ctx context.Context, host Host, ends []opened, options createOpti
 func mirroring(ctx context.Context, host Host, ends []opened, s secret.Secret, progress *progress) (*pair, error) {
 	options := plan.Options{Names: []string{s.Name}}
 	p := &pair{
-		Pair: mirror.Pair{From: ends[0], To: ends[1], Wanted: []mirror.Wanted{{Options: options}}, Say: progress.say},
+		Pair: mirror.Pair{From: ends[0].Endpoint, To: ends[1].Endpoint, Wanted: []mirror.Wanted{{Options: options}}, Say: progress.say},
 		host: host, fromName: ends[0].name, toName: ends[1].name, request: plan.Request{Names: []string{s.Name}}, say: progress.say,
 	}
 	sides, err := p.Places(ctx)

@@ -160,7 +160,7 @@ func readKeyFile(path string) (secret.FingerprintKey, error) {
 // questions asked; otherwise ask says which.
 func (p *pair) look(ctx context.Context, ask mirror.Asking) (mirror.Sides, plan.Plan, error) {
 	// What decoders of large lists leave behind would otherwise be most of the memory that is ever used.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(25)
 	s, err := p.Observe(ctx)
 	if err != nil {
 		return s, plan.Plan{}, err
