@@ -2,10 +2,13 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	fieldselector "k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -77,6 +80,24 @@ func (n *news) problem(ctx context.Context, c *connection, err error) error {
 	return err
 }
 
+// insist tries again while the server can't be reached: an informer by itself would wait for up to a minute
+// in between. What a server answers is the informer's to judge.
+func (n *news) insist(ctx context.Context, c *connection, do func() error) error {
+	const longest = 2 * time.Second
+	for pause := firstDelay; ; pause = min(2*pause, longest) {
+		err := n.problem(ctx, c, do())
+		var status apierrors.APIStatus
+		if err == nil || ctx.Err() != nil || errors.As(err, &status) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
 // inform runs one informer until ctx ends. It lists again by itself when a watch has broken, and tells what
 // has changed in between.
 func (n *news) inform(ctx context.Context, c *connection, selector string) {
@@ -88,13 +109,13 @@ func (n *news) inform(ctx context.Context, c *connection, selector string) {
 	lists := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			list := &metav1.PartialObjectMetadataList{}
-			err := take(request(metadataListOnly, options).Do(ctx), list)
-			return list, n.problem(ctx, c, err)
+			return list, n.insist(ctx, c, func() error { return take(request(metadataListOnly, options).Do(ctx), list) })
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (apiwatch.Interface, error) {
 			options.Watch = true
-			w, err := request(metadataOnly, options).Watch(ctx)
-			return w, n.problem(ctx, c, err)
+			var w apiwatch.Interface
+			err := n.insist(ctx, c, func() (err error) { w, err = request(metadataOnly, options).Watch(ctx); return err })
+			return w, err
 		},
 	}
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
