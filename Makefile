@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: docs build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed
+.PHONY: docs build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed release-check test-clis
 
 build: ## both plugins into bin/
 	@scripts/build-probe
@@ -57,6 +57,12 @@ cross: ## every platform that is released
 	  echo "build $$p/$$a"; \
 	  GOOS=$$p GOARCH=$$a $(GO) build ./docker-plugin/... ./kubectl-plugin/... || exit 1; \
 	done; done
+
+release-check: ## a release as a snapshot, twice; installed, tried and removed in a fresh Debian
+	scripts/release-check
+
+test-clis: testbed ## the oldest and the newest docker and kubectl run the plugins
+	scripts/test-clis
 
 clean:
 	rm -rf bin dist shared/probe/embedded/*.gz

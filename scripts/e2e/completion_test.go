@@ -26,7 +26,7 @@ var shells = map[string]struct {
 		"source <(docker completion bash)", "source <(%s completion bash)",
 	}},
 	"zsh": {[]string{"zsh", "-f", "-i"}, []string{
-		"PS1='%# '", "autoload -Uz compinit && compinit -u -D", "source <(docker completion zsh)", "source <(%s completion zsh)",
+		"PS1='%% '", "autoload -Uz compinit && compinit -u -D", "source <(docker completion zsh)", "source <(%s completion zsh)",
 	}},
 	"fish": {[]string{"fish", "--no-config", "-i"}, []string{
 		"function fish_prompt; echo '> '; end", "set -g fish_autosuggestion_enabled 0", "docker completion fish | source", "%s completion fish | source",
@@ -49,7 +49,7 @@ func TestCompletion(t *testing.T) {
 
 	shim := t.TempDir()
 	must(t, os.Symlink(get[string](t)(filepath.Abs("../../kubectl-plugin/kubectl_complete-secretx")), filepath.Join(shim, "kubectl_complete-secretx")))
-	config := kubeconfigIn(t, namespace)
+	config := kubeconfigIn(t, t.TempDir(), namespace)
 	for shell, how := range shells {
 		for name, source := range map[string]string{"kubectl's": "kubectl", "the plugin's": "kubectl secretx"} {
 			t.Run(shell+"/"+name, func(t *testing.T) {
@@ -61,16 +61,12 @@ func TestCompletion(t *testing.T) {
 					t.Fatalf("%s is on PATH already", found)
 				}
 				x := newTerminal(t, 120, 40, []string{"HOME=" + home, "PATH=" + path, "KUBECONFIG=" + config, "HISTFILE="}, how.args...)
-				for _, line := range how.setup {
-					x.send(strings.ReplaceAll(line, "%s", source))
-					x.key("Enter")
-				}
-				time.Sleep(2 * time.Second)
-				x.clear()
+				x.prepare(how.setup, source)
 				for _, c := range completions(w, namespace, other) {
 					x.send(c.typed)
 					x.key("Tab")
-					x.until(5*time.Second, `^[$%>] `+regexp.QuoteMeta(c.want))
+					x.send("X") // where the next letter goes shows whether the word was ended
+					x.until(5*time.Second, `^[$%>] `+regexp.QuoteMeta(c.want+"X")+"$")
 					x.clear()
 				}
 				// A choice is shown, and of all that is offered nothing is a value.
@@ -87,12 +83,7 @@ func TestCompletion(t *testing.T) {
 	}
 	t.Run("silent", func(t *testing.T) {
 		x := newTerminal(t, 120, 20, []string{"DOCKER_HOST=tcp://203.0.113.1:2375", "KUBECONFIG=" + config}, shells["bash"].args...)
-		for _, line := range shells["bash"].setup {
-			x.send(strings.ReplaceAll(line, "%s", "kubectl"))
-			x.key("Enter")
-		}
-		time.Sleep(2 * time.Second)
-		x.clear()
+		x.prepare(shells["bash"].setup, "kubectl")
 		x.send("docker secretx inspect --to swarm nothing-")
 		x.key("Tab")
 		x.key("Tab")
@@ -101,6 +92,17 @@ func TestCompletion(t *testing.T) {
 		x.until(4*time.Second, `\A\$ docker secretx inspect --to swarm nothing-X\z`)
 		t.Logf("two TABs where nothing answers took %s", time.Since(began).Round(10*time.Millisecond))
 	})
+}
+
+// prepare types the lines of a shell's setup.
+func (x *terminal) prepare(lines []string, kubectl string) {
+	x.t.Helper()
+	for _, line := range append(lines, "echo ready | tr a-z A-Z") {
+		x.send(strings.ReplaceAll(line, "%s ", kubectl+" "))
+		x.key("Enter")
+	}
+	x.until(30*time.Second, `^READY$`)
+	x.clear()
 }
 
 type typed struct{ typed, want string }

@@ -139,7 +139,7 @@ func inKubernetes(t *testing.T) *rotating {
 	w := newWorld(t)
 	namespace := get[string](t)(w.namespace())
 	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), side: []string{"--in", "kubernetes"}}
-	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, namespace)}
+	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, t.TempDir(), namespace)}
 	shell(t, r.env, fmt.Sprintf("kubectl create secret generic %s --from-file=value=%s", r.name, r.value()))
 	for _, name := range []string{"a", "b"} {
 		r.deploy(name, "value", "sleep 10000", 1)
@@ -186,7 +186,7 @@ func mirroredBack(t *testing.T) *rotating {
 	w := newWorld(t)
 	namespace := get[string](t)(w.namespace())
 	r := &rotating{world: w, t: t, name: w.prefix + "s", folder: shared(t), origin: "swarm"}
-	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, namespace), "DOCKER_HOST=" + w.swarm.DaemonHost()}
+	r.env = []string{"KUBECONFIG=" + kubeconfigIn(t, t.TempDir(), namespace), "DOCKER_HOST=" + w.swarm.DaemonHost()}
 	for _, args := range [][]string{{"create", r.name, "--in", "swarm", "--from-file", r.value()}, {"sync", r.name, "--from", "swarm", "--to", "kubernetes"}} {
 		if code, out := r.run(args...); code != 0 {
 			t.Fatal(out)

@@ -526,11 +526,11 @@ func get2[T any](v T, err error) func(testing.TB) T {
 }
 
 // kubeconfigIn writes the testbed's kubeconfig with another namespace.
-func kubeconfigIn(t *testing.T, namespace string) string {
+func kubeconfigIn(t *testing.T, folder, namespace string) string {
 	t.Helper()
 	config := get[*clientcmdapi.Config](t)(clientcmd.LoadFromFile(os.Getenv("KUBECONFIG")))
 	config.Contexts[config.CurrentContext].Namespace = namespace
-	path := filepath.Join(t.TempDir(), "kubeconfig")
+	path := filepath.Join(folder, "kubeconfig")
 	must(t, clientcmd.WriteToFile(*config, path))
 	return path
 }

@@ -30,7 +30,9 @@ func (o *bothOptions) addFlags(flags *pflag.FlagSet, native secret.Kind) {
 	flags.StringVar(&o.to, "to", string(other), "Endpoint of the other side")
 	flags.BoolVar(&o.open.NoProbe, "no-probe", false, "Never run a job in the Swarm to read its secrets")
 	flags.StringVar(&o.open.ProbeImage, "probe-image", "", "Image of the probe, from a registry that the Swarm's nodes can pull from")
-	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	grouped(flags, groupConnection, func() {
+		flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	})
 }
 
 // both is the two sides.

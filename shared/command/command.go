@@ -54,12 +54,14 @@ type Host struct {
 	ProbeImage func(out io.Writer, architecture string) error
 	// Ago says how long ago something was, in the host's words.
 	Ago func(time.Time) string
-	// Contexts are the names of those that the configuration of an orchestrator has.
+	// Contexts are the names of those that the configuration of an orchestrator has; nil: nothing is completed.
 	Contexts func(secret.Kind) []string
 	// Completion says what else there is to know of the host's completion.
 	Completion string
 	// Version is printed by the verb version.
 	Version string
+
+	live *live
 }
 
 // width is how many columns there are to write in.
@@ -155,18 +157,24 @@ kubernetes:CONTEXT, kubernetes:CONTEXT/NAMESPACE or kubernetes:/NAMESPACE.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	host.Printer = host.printer()
+	host, onScreen := host.onScreen()
 	verbs := []*cobra.Command{newDiffCommand(host), newSyncCommand(host), newPeekCommand(host), newConsumersCommand(host), newLsCommand(host), newInspectCommand(host), newVerifyCommand(host),
 		newCreateCommand(host), newCurrentCommand(host), newRotateCommand(host),
 		newRmCommand(host), newPruneCommand(host), newTranslateCommand(host), newRbacCommand(host), newDoctorCommand(host)}
 	for _, verb := range verbs {
 		if host.Flags != nil {
-			host.Flags(verb.Flags())
+			grouped(verb.Flags(), groupConnection, func() { host.Flags(verb.Flags()) })
 		}
+		onScreen(verb)
 	}
 	root.AddCommand(verbs...)
 	root.AddCommand(newProbeImageCommand(host), newCompletionCommand(host), newVersionCommand(host))
 	for _, verb := range root.Commands() {
-		completer{host}.complete(verb)
+		if host.Contexts != nil { // cobra keeps all flags that it completes, forever: tests make many
+			completer{host}.complete(verb)
+		}
+		host.inStyle(verb)
 	}
 	return root
 }

@@ -29,6 +29,7 @@ type world struct {
 	kubernetes *storetest.KeyedMemory
 	in         string
 	terminal   bool
+	contexts   func(secret.Kind) []string
 	out, err   bytes.Buffer
 }
 
@@ -70,10 +71,8 @@ func (w *world) host() Host {
 			}
 			return nil, fmt.Errorf("no context for %s", a)
 		},
-		Contexts: func(kind secret.Kind) []string {
-			return map[secret.Kind][]string{secret.Swarm: {"default", "other"}, secret.Kubernetes: {"prod", "cloud/region/x", "$(reboot)"}}[kind]
-		},
-		Version: "test",
+		Contexts: w.contexts,
+		Version:  "test",
 	}
 }
 

@@ -325,9 +325,6 @@ func (c completer) secretsOfTarget(ctx context.Context, cmd *cobra.Command, args
 // contexts are those that the host knows of a kind.
 func (c completer) contexts(kind secret.Kind) source {
 	return func(context.Context, *cobra.Command, []string, string) offer {
-		if c.host.Contexts == nil {
-			return offer{}
-		}
 		return offer{words: c.host.Contexts(kind)}
 	}
 }

@@ -29,8 +29,13 @@ func (crowded) ContainerNames(_ context.Context, target peek.Target) ([]string, 
 
 func (crowded) Namespaces(context.Context) ([]string, error) { return []string{"blue", "green"}, nil }
 
+func someContexts(kind secret.Kind) []string {
+	return map[secret.Kind][]string{secret.Swarm: {"default", "other"}, secret.Kubernetes: {"prod", "cloud/region/x", "$(reboot)"}}[kind]
+}
+
 func TestCompletion(t *testing.T) {
 	w := newWorld(t)
+	w.contexts = someContexts
 	b := crowded{w.kubernetes}
 	w.endpoints["kubernetes"], w.endpoints["kubernetes:/default"], w.endpoints["kubernetes:prod/default"] = b, b, b
 	w.kubernetes.Put(kubernetesSecret("user-pass", "username", "u", "password", "p"))
@@ -110,6 +115,7 @@ func TestCompletion(t *testing.T) {
 // Whatever fails, or answers too late, is passed over in silence.
 func TestCompletionIsQuickAndSilent(t *testing.T) {
 	w := newWorld(t)
+	w.contexts = someContexts
 	w.kubernetes.Put(kubernetesSecret("user-pass", "username", "u"))
 	w.swarm.Before(func(context.Context, storetest.Call) error { time.Sleep(time.Minute); return nil })
 	began := time.Now()

@@ -42,7 +42,7 @@ nothing is called unused.
 
 Exits 0; with --unused, 1 when something could not be looked at; 2 on errors.`,
 		Example: examples(host,
-			"consumers db-password", "Who uses this secret, here and at the other side",
+			"consumers OWN", "Who uses this secret, here and at the other side",
 			"consumers --unused", "What nothing refers to",
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {

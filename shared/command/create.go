@@ -35,7 +35,9 @@ func (o *inOptions) addFlags(flags *pflag.FlagSet, native secret.Kind, both bool
 	flags.StringVar(&o.in, "in", string(native), usage)
 	flags.BoolVar(&o.open.NoProbe, "no-probe", false, "Never run a job in the Swarm to read its secrets")
 	flags.StringVar(&o.open.ProbeImage, "probe-image", "", "Image of the probe, from a registry that the Swarm's nodes can pull from")
-	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	grouped(flags, groupConnection, func() {
+		flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	})
 }
 
 // opened is an endpoint and how it was asked for.
@@ -96,9 +98,9 @@ can see. They are taken as they are, byte for byte.
 A Kubernetes Secret may have many keys, a Swarm secret is one value. With several, and
 on both sides, the Secret is the origin, and each of its keys a secret of the Swarm.`,
 		Example: examples(host,
-			"create db-password --generate 32 --in both", "A random value, on both sides",
-			"create api-token --from-file - <token.txt", "From standard input",
-			"create user-pass --in kubernetes --from-file username=./user --from-file password=./pass", "Several keys",
+			"create session-key --generate 32 --in both", "A random value, on both sides",
+			"create mail-token --from-file - <token.txt", "From standard input",
+			"create admin-pass --in kubernetes --from-file username=./user --from-file password=./pass", "Several keys",
 		),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -210,7 +212,7 @@ func runCreate(ctx context.Context, host Host, ends []opened, options createOpti
 func mirroring(ctx context.Context, host Host, ends []opened, s secret.Secret, progress *progress) (*pair, error) {
 	options := plan.Options{Names: []string{s.Name}}
 	p := &pair{
-		Pair: mirror.Pair{From: ends[0], To: ends[1], Wanted: []mirror.Wanted{{Options: options}}, Say: progress.say},
+		Pair: mirror.Pair{From: ends[0].Endpoint, To: ends[1].Endpoint, Wanted: []mirror.Wanted{{Options: options}}, Say: progress.say},
 		host: host, fromName: ends[0].name, toName: ends[1].name, request: plan.Request{Names: []string{s.Name}}, say: progress.say,
 	}
 	sides, err := p.Places(ctx)

@@ -19,7 +19,7 @@ func newCurrentCommand(host Host) *cobra.Command {
 		Short: "Print the name of the newest version of a secret, for scripts",
 		Long: `Print the name of the newest version of a secret, and nothing else: name, name.v2 and
 so on. A version that a rollout has not brought to its end, or took back, is not meant.`,
-		Example: examples(host, "current db-password --in swarm", "For docker service create --secret source=…"),
+		Example: examples(host, "current db-password --in swarm", "The version that a new service ought to have"),
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ends, err := options.complete(host, newProgress(host).say)

@@ -34,7 +34,7 @@ used once.
 Exits 0 when all is in sync, 1 when something differs or can't be known, 2 on errors.`,
 		Example: examples(host,
 			"diff --all", "All secrets and their mirrors at the other side",
-			"diff user-pass --prove", "One secret, by its value",
+			"diff OWN --prove", "One secret, by its value",
 			"diff -f mirrors.yaml", "All mirrors that a file declares",
 			"diff --all --save-plan plan.json", "Save what sync would do, to look at and to run later",
 		),
@@ -118,16 +118,4 @@ func (p *pair) save(path string, found plan.Plan) (err error) {
 		}
 	}()
 	return found.Document(p.fromName, p.toName, p.request).Write(f)
-}
-
-// examples lays out pairs of arguments and what they do.
-func examples(host Host, pairs ...string) string {
-	text := ""
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if i > 0 {
-			text += "\n\n"
-		}
-		text += "  # " + pairs[i+1] + "\n  " + host.CLI + " " + pairs[i]
-	}
-	return text
 }

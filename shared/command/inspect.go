@@ -27,7 +27,7 @@ its mirrors, and who uses it.
 A name may be that of a secret, of one version of it, or of the secret that it is a
 mirror of.`,
 		Example: examples(host,
-			"inspect user-pass", "The secret, its mirrors and who uses them",
+			"inspect OWN", "The secret, its mirrors and who uses them",
 		),
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {

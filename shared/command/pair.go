@@ -46,7 +46,9 @@ func (o *pairOptions) addFlags(flags *pflag.FlagSet, native secret.Kind) {
 	flags.BoolVar(&o.request.NoProbe, "no-probe", false, "Never run a job in the Swarm to read its secrets")
 	flags.StringVar(&o.probeImage, "probe-image", "", "Image of the probe, from a registry that the Swarm's nodes can pull from")
 	flags.StringVar(&o.fingerprintKey, "fingerprint-key", "", "Read the installation key from this `file` and not from the Secret in the namespace")
-	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	grouped(flags, groupConnection, func() {
+		flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Give up after this time")
+	})
 }
 
 // selectionFlags are those that a saved plan answers already.
@@ -158,7 +160,7 @@ func readKeyFile(path string) (secret.FingerprintKey, error) {
 // questions asked; otherwise ask says which.
 func (p *pair) look(ctx context.Context, ask mirror.Asking) (mirror.Sides, plan.Plan, error) {
 	// What decoders of large lists leave behind would otherwise be most of the memory that is ever used.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(25)
 	s, err := p.Observe(ctx)
 	if err != nil {
 		return s, plan.Plan{}, err

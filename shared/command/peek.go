@@ -112,9 +112,11 @@ Exits 0 when all is fresh, 1 when something isn't, 2 on errors.`,
 
 // addLookFlags adds what says how containers may be looked into.
 func addLookFlags(flags *pflag.FlagSet, o *peek.LookOptions) {
-	flags.BoolVar(&o.LocalOnly, "local-only", false, "Never run a job on another node of the Swarm")
-	flags.BoolVar(&o.AllowEphemeral, "allow-ephemeral", false, "Add an ephemeral container to a pod that can't be looked into otherwise; it stays in the pod's spec")
-	flags.StringVar(&o.HelperImage, "helper-image", "", "`Image` of what looks: secretx's probe for other nodes of a Swarm, anything with a shell for an ephemeral container")
+	grouped(flags, groupLook, func() {
+		flags.BoolVar(&o.LocalOnly, "local-only", false, "Never run a job on another node of the Swarm")
+		flags.BoolVar(&o.AllowEphemeral, "allow-ephemeral", false, "Add an ephemeral container to a pod that can't be looked into otherwise; it stays in the pod's spec")
+		flags.StringVar(&o.HelperImage, "helper-image", "", "`Image` of what looks: secretx's probe for other nodes of a Swarm, anything with a shell for an ephemeral container")
+	})
 }
 
 func peekExamples(host Host, other string) []string {
@@ -124,7 +126,7 @@ func peekExamples(host Host, other string) []string {
 	}
 	return []string{
 		"peek-in-container " + native, "All containers of it",
-		"peek-in-container " + native + " --secret db-password --reveal", "One secret, with its value, on a terminal",
+		"peek-in-container " + native + " --secret OWN --reveal", "One secret, with its value, on a terminal",
 		"peek-in-container " + other, "At the other side",
 	}
 }

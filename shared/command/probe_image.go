@@ -21,7 +21,7 @@ On the node that it talks to, secretx loads the image by itself. To look into co
 on other nodes, those need it too: load it there, or push it to a registry and name
 it with --helper-image or --probe-image.`,
 		Example: examples(host,
-			"probe-image | docker -H ssh://node2 load", "Load it into another node",
+			"probe-image | docker --context node2 load", "Load it into another node, by its Docker context",
 			"probe-image --platform linux/arm64 >probe.tar", "For another machine",
 		),
 		Args: cobra.NoArgs,

@@ -18,7 +18,7 @@ import (
 type pruneOptions struct {
 	bothOptions
 	keep   int
-	dryRun bool
+	dryRun string
 	yes    bool
 }
 
@@ -45,6 +45,9 @@ touched.`,
 			if options.keep < 0 {
 				return errors.New("--keep can't be less than nothing")
 			}
+			if err := checkDryRun(options.dryRun); err != nil {
+				return err
+			}
 			progress := newProgress(host)
 			b, err := options.complete(host, progress.say)
 			if err != nil {
@@ -58,7 +61,7 @@ touched.`,
 	flags := cmd.Flags()
 	options.addFlags(flags, host.Native)
 	flags.IntVar(&options.keep, "keep", 1, "How many older versions to keep beside the newest")
-	flags.BoolVar(&options.dryRun, "dry-run", false, "Only show what would be removed")
+	addDryRun(flags, &options.dryRun, "Show what would be removed and remove nothing")
 	flags.BoolVarP(&options.yes, "yes", "y", false, "Don't ask")
 	printer = host.Printer(flags, report.ChangesColumns)
 	return cmd
@@ -69,7 +72,7 @@ func runPrune(ctx context.Context, b *both, options pruneOptions, names []string
 	if err != nil {
 		return err
 	}
-	d := report.Changes{APIVersion: report.APIVersion, Kind: report.KindPrune, DryRun: options.dryRun, Objects: []report.Change{}}
+	d := report.Changes{APIVersion: report.APIVersion, Kind: report.KindPrune, DryRun: options.dryRun != "none", Objects: []report.Change{}}
 	m, _ := mirrorsOf(found, secret.FingerprintKey{}, plan.Options{})
 	var going []doomed
 	for i, s := range found {
@@ -85,7 +88,7 @@ func runPrune(ctx context.Context, b *both, options pruneOptions, names []string
 			}
 		}
 	}
-	if !options.dryRun && len(going) > 0 {
+	if options.dryRun == "none" && len(going) > 0 {
 		if !options.yes {
 			if err := confirm(b.host, fmt.Sprintf("Are you sure that you want to remove %d secret(s) that nothing needs?", len(going))); err != nil {
 				return err

@@ -20,6 +20,7 @@ import (
 type rbacOptions struct {
 	pairOptions
 	verbs    []string
+	files    []string
 	side     string
 	name     string
 	accounts []string
@@ -50,6 +51,7 @@ written, and nobody is asked but a Swarm for what the mirrors of its secrets are
 called.`,
 		Example: examples(host,
 			"rbac --all --service-account ci/deployer", "What sync --all takes",
+			"rbac -f mirrors.yaml --service-account ci/deployer", "What sync -f takes, for all mirrors that the file declares",
 			"rbac user-pass --for diff --user jane", "To compare one secret",
 			"rbac deployment/web --for peek --group developers", "To look into the pods of one Deployment",
 			"rbac db-password deployment/web --for rotate --service-account ci/rotator", "To rotate what a Deployment uses",
@@ -62,17 +64,18 @@ called.`,
 				return err
 			}
 			progress := newProgress(host)
-			p, err := options.open(host, progress.say)
+			asked, err := options.asked(host, cmd, progress.say)
 			if err != nil {
 				return err
 			}
 			return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
-				return runRbac(ctx, p, options, printer)
+				return runRbac(ctx, host, asked, options, printer)
 			})
 		},
 	}
 	flags := cmd.Flags()
 	options.addFlags(flags, host.Native)
+	addFileFlag(flags, &options.files)
 	flags.StringSliceVar(&options.verbs, "for", []string{"sync"}, "The `verbs` that are to work: "+strings.Join(rights.Verbs, ", "))
 	flags.StringArrayVar(&options.accounts, "service-account", nil, "Bind it to this ServiceAccount, `NAMESPACE/NAME`; may be repeated")
 	flags.StringArrayVar(&options.users, "user", nil, "Bind it to this `user`; may be repeated")
@@ -160,59 +163,105 @@ func (o *rbacOptions) readSubjects() error {
 	return nil
 }
 
-// open opens the pair; only a selection of secrets has to be a whole one.
-func (o *rbacOptions) open(host Host, say func(string)) (*pair, error) {
-	if !slices.ContainsFunc(o.verbs, func(v string) bool { return slices.Contains(pairVerbs, v) }) {
-		names := o.request
-		o.request = plan.Request{All: true}
-		p, err := o.complete(host, nil, say)
-		o.request = names
-		return p, err
+// asked is one selection of secrets of a pair of endpoints.
+type asked struct {
+	*pair
+	plan.Options
+	name    string // of the mirror, where a file declares it
+	names   []string
+	request plan.Request
+	rollout bool
+}
+
+// asked opens the endpoints. A verb that takes no selection of secrets needs none.
+func (o *rbacOptions) asked(host Host, cmd *cobra.Command, say func(string)) ([]asked, error) {
+	if len(o.files) > 0 {
+		groups, err := o.pairOptions.groups(host, o.files, cmd.Flags(), append(o.request.Names, slices.Repeat([]string{""}, len(o.targets))...), say)
+		if err != nil {
+			return nil, err
+		}
+		var all []asked
+		for _, g := range groups {
+			for i, m := range g.declared {
+				all = append(all, asked{g.pair, g.Wanted[i].Options, m.Name, m.Request.Names, m.Request, m.Rollout})
+			}
+		}
+		return all, nil
 	}
-	return o.complete(host, nil, say)
+	given := o.request
+	if !slices.ContainsFunc(o.verbs, func(v string) bool { return slices.Contains(pairVerbs, v) }) {
+		o.request = plan.Request{All: true}
+	}
+	p, err := o.complete(host, nil, say)
+	o.request = given
+	if err != nil {
+		return nil, err
+	}
+	return []asked{{p, p.Wanted[0].Options, "", given.Names, given, o.use.Rollout}}, nil
 }
 
 // settledIn is an endpoint that knows its namespace without asking anybody.
 type settledIn interface{ Namespace() (string, error) }
 
-func runRbac(ctx context.Context, p *pair, options rbacOptions, printer Printer) error {
+// place is where a Role stands.
+type place struct{ context, namespace string }
+
+func runRbac(ctx context.Context, host Host, all []asked, options rbacOptions, printer Printer) error {
+	rules := map[place][2]rights.Rules{} // of the namespace, and of the cluster
+	var order []place
+	var mirrors []string
+	for _, one := range all {
+		if one.name != "" {
+			mirrors = append(mirrors, one.name)
+		}
+		for _, end := range one.ends(options.side) {
+			s, ok := end.Endpoint.(settledIn)
+			if !ok {
+				return fmt.Errorf("%s has no namespace", end.name)
+			}
+			namespace, err := s.Namespace()
+			if err != nil {
+				return err
+			}
+			names, err := one.namesAt(ctx, end)
+			if err != nil {
+				return err
+			}
+			at := place{end.name.Context, namespace}
+			if _, there := rules[at]; !there {
+				order = append(order, at)
+			}
+			more, err := options.rules(namespace, names, end.side, one)
+			if err != nil {
+				return err
+			}
+			rules[at] = [2]rights.Rules{append(rules[at][0], more[0]...), append(rules[at][1], more[1]...)}
+		}
+	}
+	if len(order) == 0 {
+		return fmt.Errorf("neither --from %s nor --to %s is in Kubernetes, so that there is nothing to allow", all[0].fromName, all[0].toName)
+	}
 	var items []report.AccessObject
-	ends := p.ends(options.side)
-	if len(ends) == 0 {
-		return fmt.Errorf("neither --from %s nor --to %s is in Kubernetes, so that there is nothing to allow", p.fromName, p.toName)
-	}
-	if len(ends) == 2 && ends[0].name.Context != ends[1].name.Context {
-		return fmt.Errorf("%s and %s are two clusters, perhaps: --side from and --side to print what to apply to each", ends[0].name, ends[1].name)
-	}
-	for _, end := range ends {
-		s, ok := end.Endpoint.(settledIn)
-		if !ok {
-			return fmt.Errorf("%s has no namespace", end.name)
+	for _, at := range order {
+		if at.context != order[0].context {
+			return fmt.Errorf("the contexts %q and %q may be two clusters, and Roles are applied to one: --side from and --side to print what to apply to each", order[0].context, at.context)
 		}
-		namespace, err := s.Namespace()
-		if err != nil {
-			return err
+		for i, kind := range []string{"Role", "ClusterRole"} {
+			if of := rules[at][i]; len(of) > 0 {
+				items = append(items, options.role(kind, map[bool]string{true: at.namespace}[i == 0], mirrors, of)...)
+			}
 		}
-		names, err := p.namesAt(ctx, end, options.request.Names)
-		if err != nil {
-			return err
-		}
-		made, err := options.roles(namespace, names, end.side, p)
-		if err != nil {
-			return err
-		}
-		items = append(items, made...)
 	}
 	d := report.NewAccess(items)
 	if !printer.Human() {
-		return printer.Print(p.host.Out, d)
+		return printer.Print(host.Out, d)
 	}
 	if text := d.Text(); text != "" {
-		if _, err := fmt.Fprintln(p.host.Err, text); err != nil {
+		if _, err := fmt.Fprintln(host.Err, text); err != nil {
 			return err
 		}
 	}
-	return d.Write(p.host.Out)
+	return d.Write(host.Out)
 }
 
 // end is a Kubernetes end of a pair.
@@ -234,70 +283,63 @@ func (p *pair) ends(only string) []end {
 
 // namesAt says what the named secrets are called at an end: there, a mirror may have another name than its
 // origin, which only the origin's labels and keys tell.
-func (p *pair) namesAt(ctx context.Context, at end, names []string) ([]string, error) {
+func (p asked) namesAt(ctx context.Context, at end) ([]string, error) {
 	same := p.fromName.Kind == secret.Kubernetes && p.request.NameTemplate == ""
-	if at.side == rights.Origins || same || !plan.ByName(p.Wanted[0].Options) {
-		return names, nil
+	if at.side == rights.Origins || same || !plan.ByName(p.Options) {
+		return p.names, nil
 	}
 	var from plan.Side
 	var err error
 	if from.Place, err = p.From.Place(ctx); err != nil {
 		return nil, err
 	}
-	asked := p.Wanted[0].Options.Names
+	asked := p.Names
 	if from.Place.Kind == secret.Swarm {
 		asked = nil // versions have names of their own
 	}
 	if from.Secrets, err = p.From.List(ctx, asked); err != nil {
 		return nil, err
 	}
-	for _, name := range p.Wanted[0].Options.Names {
+	for _, name := range p.Names {
 		if !slices.ContainsFunc(from.Secrets, func(s secret.Secret) bool { return consumers.Matches(s, name) }) {
 			p.say(fmt.Sprintf("there is no secret %q at %s yet: its mirror is taken to be called likewise", name, from.Place.Name))
 		}
 	}
-	return plan.Names(from, at.name.Kind, p.Wanted[0].Options)
+	return plan.Names(from, at.name.Kind, p.Options)
 }
 
-// roles makes those of one namespace, with their bindings.
-func (o *rbacOptions) roles(namespace string, names []string, side rights.Side, p *pair) ([]report.AccessObject, error) {
-	var inNamespace, inAll rights.Rules
+// rules are those of one end: of the namespace, and of the cluster.
+func (o *rbacOptions) rules(namespace string, names []string, side rights.Side, p asked) (all [2]rights.Rules, err error) {
 	for _, verb := range o.verbs {
 		use := o.use
 		use.Verb, use.Namespace, use.Secrets, use.Targets, use.Side = verb, namespace, names, o.targets, side
 		use.AllNamespaces = o.use.AllNamespaces && verb == "ls"
+		use.Rollout = p.rollout
 		use.Selector = o.request.Selector != "" && len(o.targets) == 0
 		if slices.Contains(pairVerbs, verb) {
-			use.Select = !plan.ByName(p.Wanted[0].Options)
+			use.Select = !plan.ByName(p.Options)
 			use.Prune = p.request.Prune
 			use.Immutable = use.Immutable || p.request.Force
-			use.KeyElsewhere = p.Key.Known() || side == rights.Origins && p.toName.Kind == secret.Kubernetes
+			use.KeyElsewhere = p.Pair.Key.Known() || side == rights.Origins && p.toName.Kind == secret.Kubernetes
 		}
 		rules, err := rights.For(use)
 		if err != nil {
-			return nil, err
+			return all, err
 		}
+		at := 0
 		if use.Cluster() {
-			inAll = append(inAll, rules...)
-		} else {
-			inNamespace = append(inNamespace, rules...)
+			at = 1
 		}
+		all[at] = append(all[at], rules...)
 	}
-	var items []report.AccessObject
-	if len(inNamespace) > 0 {
-		items = append(items, o.role("Role", namespace, inNamespace)...)
-	}
-	if len(inAll) > 0 {
-		items = append(items, o.role("ClusterRole", "", inAll)...)
-	}
-	return items, nil
+	return all, nil
 }
 
 const rbacVersion = "rbac.authorization.k8s.io/v1"
 
-func (o *rbacOptions) role(kind, namespace string, rules rights.Rules) []report.AccessObject {
+func (o *rbacOptions) role(kind, namespace string, mirrors []string, rules rights.Rules) []report.AccessObject {
 	metadata := report.AccessMetadata{
-		Name: o.roleName(), Namespace: namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "secretx"},
+		Name: o.roleName(mirrors), Namespace: namespace, Labels: map[string]string{"app.kubernetes.io/managed-by": "secretx"},
 		Annotations: map[string]string{secret.AnnotationPrefix + "verbs": strings.Join(o.verbs, ",")},
 	}
 	items := []report.AccessObject{{APIVersion: rbacVersion, Kind: kind, Metadata: metadata, Rules: policy(rules.Merged())}}
@@ -312,12 +354,12 @@ func (o *rbacOptions) role(kind, namespace string, rules rights.Rules) []report.
 }
 
 // roleName says what the Role is for, so that two uses don't have one name.
-func (o *rbacOptions) roleName() string {
+func (o *rbacOptions) roleName(mirrors []string) string {
 	if o.name != "" {
 		return o.name
 	}
 	parts := append([]string{"secretx"}, o.verbs...)
-	parts = append(parts, o.request.Names...)
+	parts = slices.Concat(parts, o.request.Names, mirrors)
 	for _, t := range o.targets {
 		kind, _, _ := strings.Cut(t.Resource, ".")
 		parts = append(parts, kind, t.Name)

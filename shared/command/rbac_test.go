@@ -169,6 +169,22 @@ func TestRbac(t *testing.T) {
 		t.Errorf("%v", only)
 	}
 
+	// A file of mirrors: one Role for each namespace, with all that is declared.
+	file := w.file("one", "from: kubernetes, to: swarm, names: [a]", "two", "from: kubernetes, to: 'kubernetes:/other', names: [b]", "three", "from: swarm, to: kubernetes, all: true, prune: true")
+	items = w.access("-f", file, "--user", "jane")
+	if len(items) != 4 || items[0].Metadata.Namespace != "default" || items[2].Metadata.Namespace != "other" || items[0].Metadata.Name != "secretx-sync-one-two-three" {
+		t.Fatalf("%v", items)
+	}
+	for right, allowed := range map[string]bool{"get secrets a": true, "list secrets ": true, "delete secrets ": true, "get pods ": false} {
+		verb, rest, _ := strings.Cut(right, " ")
+		resource, name, _ := strings.Cut(rest, " ")
+		if rulesOf(items[0]).Allows(verb, resource, name) != allowed {
+			t.Errorf("%s: %v", right, items[0].Rules)
+		}
+	}
+	if other := rulesOf(items[2]); !other.Allows("patch", "secrets", "b") || other.Allows("patch", "secrets", "a") || other.Allows("list", "secrets", "") {
+		t.Errorf("%v", other)
+	}
 	// Two people have one Role and a binding each; two uses have two Roles.
 	name := func(args ...string) string { return w.access(args...)[1].Metadata.Name }
 	if a, b := name("a", "--user", "jane", "--from", "kubernetes", "--to", "swarm"), name("a", "--user", "joe", "--from", "kubernetes", "--to", "swarm"); a == b {
@@ -204,6 +220,9 @@ func TestRbacRefuses(t *testing.T) {
 		"a --side left":                        "it must be from or to",
 		"a --from swarm --to swarm:other":      "nothing to allow",
 		"a --from kubernetes:x --to swarm":     "no context for",
+		"a -f mirrors.yaml":                    "leave out the names",
+		"pod/a --for peek -f mirrors.yaml":     "leave out the names",
+		"--all -f mirrors.yaml":                "leave out --all",
 		"a --from kubernetes --to kubernetes:": "a context or /NAMESPACE must follow the colon",
 	} {
 		if _, code := w.run(append([]string{"rbac"}, strings.Fields(args)...)...); code != ExitUsage || !strings.Contains(w.err.String(), says) || w.out.Len() > 0 {

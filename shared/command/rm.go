@@ -35,9 +35,9 @@ func newRmCommand(host Host) *cobra.Command {
 the other side. What something still uses is not removed: all who do are named, also
 what only a rollback would need.`,
 		Example: examples(host,
-			"rm old-token", "One secret with all its versions",
-			"rm user-pass --mirrors", "And its mirrors at the other side",
-			"rm user-pass --in both", "Whatever has the name, on both sides",
+			"rm OLD", "One secret with all its versions",
+			"rm SPARE --mirrors", "And its mirrors at the other side",
+			"rm OLD --in both", "Whatever has the name, on both sides",
 		),
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {

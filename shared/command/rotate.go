@@ -54,10 +54,10 @@ undone with --undo.
 Exits 0 when all have the new value, 1 when all are back on the old one, or some could
 not be moved, 2 when nothing was done.`,
 		Example: examples(host,
-			"rotate db-password --generate 32", "A random value",
-			"rotate api-token --from-file - <token.txt", "From standard input",
+			"rotate OWN KEY --generate 32", "A random value",
+			"rotate SPARE --from-file - <token.txt", "From standard input",
 			"rotate user-pass --in kubernetes --from-file password=./pass", "One key of a Secret",
-			"rotate db-password --undo", "Back to the old version, where a rotation was cut off",
+			"rotate OWN --undo", "Back to the old version, where a rotation was cut off",
 		),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/secretx/secretx/shared/apply"
 	"github.com/secretx/secretx/shared/mirror"
@@ -51,7 +52,7 @@ equal, --force overwrites what is not, --prune removes mirrors whose origin is g
 
 Exits 0 when all is in line, 1 when something is left, 2 when nothing could be done.`,
 		Example: examples(host,
-			"sync user-pass", "One secret to the other side",
+			"sync OWN", "One secret to the other side",
 			"sync --all --prune", "All secrets, and no mirrors of what is gone",
 			"sync --all --dry-run", "Only show what would be done",
 			"sync -f mirrors.yaml", "All mirrors that a file declares",
@@ -99,8 +100,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 	addFileFlag(flags, &options.files)
 	flags.StringVar(&options.plan, "plan", "", "Run the plan in this `file`, and nothing else")
 	flags.StringVar(&options.savePlan, "save-plan", "", "With --dry-run: write what sync would do to this `file`")
-	flags.StringVar(&options.dryRun, "dry-run", "none", "Show what would be done and write nothing: none or `client`")
-	flags.Lookup("dry-run").NoOptDefVal = "client"
+	addDryRun(flags, &options.dryRun, "Show what would be done and write nothing")
 	flags.IntVar(&options.concurrency, "concurrency", 16, "How many secrets to write at a time")
 	flags.BoolVar(&options.rollout, "rollout", false, "Bring new values to all who use the mirrors, as rotate does")
 	options.roll.addOwnFlags(flags)
@@ -114,8 +114,8 @@ func (o *syncOptions) check(cmd *cobra.Command, args []string) (*plan.Document, 
 	if o.concurrency < 1 || o.concurrency > 256 {
 		return nil, errors.New("--concurrency must be from 1 to 256")
 	}
-	if o.dryRun != "none" && o.dryRun != "client" {
-		return nil, fmt.Errorf("--dry-run must be none or client, not %q", o.dryRun)
+	if err := checkDryRun(o.dryRun); err != nil {
+		return nil, err
 	}
 	if o.rollout && o.dryRun != "none" {
 		return nil, errRolloutPlan
@@ -254,4 +254,17 @@ func (o *syncOptions) confirm(host Host, todo plan.Plan) error {
 		what = append(what, fmt.Sprintf("overwrite %d secret(s) that secretx did not make", overwritten))
 	}
 	return confirm(host, fmt.Sprintf("Are you sure that you want to %s at %s?", strings.Join(what, " and "), todo.To.Name))
+}
+
+// addDryRun adds --dry-run as both hosts have it: docker's needs no word, kubectl's takes one.
+func addDryRun(flags *pflag.FlagSet, into *string, usage string) {
+	flags.StringVar(into, "dry-run", "none", usage+": none or client")
+	flags.Lookup("dry-run").NoOptDefVal = "client"
+}
+
+func checkDryRun(text string) error {
+	if text != "none" && text != "client" {
+		return fmt.Errorf("--dry-run must be none or client, not %q", text)
+	}
+	return nil
 }

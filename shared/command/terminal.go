@@ -66,8 +66,11 @@ func (p *progress) each(todo plan.Plan) func(apply.Outcome) {
 			total++
 		}
 	}
-	return func(apply.Outcome) {
+	return func(o apply.Outcome) {
 		n++
+		if p.host.live.set(fmt.Sprintf("%d of %d written: %s", n, total, o.Item.Name)) {
+			return
+		}
 		p.mu.Lock()
 		due := time.Since(p.last) > progressEvery
 		p.mu.Unlock()

@@ -31,11 +31,13 @@ type valueOptions struct {
 }
 
 func (o *valueOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&o.files, "from-file", nil, "Take the value from a file, as `[KEY=]PATH`; - is standard input; may be repeated")
-	flags.StringVar(&o.envFile, "from-env-file", "", "Take keys and values from the lines KEY=VALUE of a `file`")
-	flags.StringVar(&o.generate, "generate", "", "Make a random value of this `LENGTH[:ALPHABET]`; the alphabet is alnum (the default), hex, digits, base64, print, or the characters themselves")
-	flags.StringVar(&o.key, "key", "", "The `key` of a value that comes without one (the name of the secret)")
-	flags.BoolVar(&o.trim, "trim-newline", false, "Take one newline off the end of each value")
+	grouped(flags, groupValues, func() {
+		flags.StringArrayVar(&o.files, "from-file", nil, "Take the value from a file, as `[KEY=]PATH`; - is standard input; may be repeated")
+		flags.StringVar(&o.envFile, "from-env-file", "", "Take keys and values from the lines KEY=VALUE of a `file`")
+		flags.StringVar(&o.generate, "generate", "", "Make a random value of this `LENGTH[:ALPHABET]`; the alphabet is alnum (the default), hex, digits, base64, print, or the characters themselves")
+		flags.StringVar(&o.key, "key", "", "The `key` of a value that comes without one (the name of the secret)")
+		flags.BoolVar(&o.trim, "trim-newline", false, "Take one newline off the end of each value")
+	})
 }
 
 // alphabets are those with a name.

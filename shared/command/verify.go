@@ -40,7 +40,7 @@ mirrors, with the same of those.
 
 Exits 0 when all is proven, 1 when something differs or can't be known, 2 on errors.`,
 		Example: examples(host,
-			"verify user-pass", "One secret, its mirrors and whoever uses them",
+			"verify OWN", "One secret, its mirrors and whoever uses them",
 			"verify --all", "All secrets of both sides that are mirrored or used",
 			"verify -f mirrors.yaml", "All mirrors that a file declares",
 		),

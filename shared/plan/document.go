@@ -139,7 +139,7 @@ func ReadDocument(r io.Reader) (Document, error) {
 	if err := dec.Decode(&d); err != nil {
 		return Document{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return Document{}, fmt.Errorf("%w: something follows it", ErrDamaged)
 	}
 	if d.APIVersion != DocumentVersion || d.Kind != DocumentKind {

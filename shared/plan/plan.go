@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -288,7 +287,7 @@ func ByName(options Options) bool {
 
 // choose picks the origins that the options mean, and the names that meant none.
 func (w *Observed) choose(options Options) (selected []mapping.Origin, missing []string) {
-	chosen := map[int]bool{}
+	chosen := make([]bool, len(w.all))
 	for _, name := range options.Names {
 		if len(w.called()[name]) == 0 && !slices.Contains(missing, name) {
 			missing = append(missing, name)
@@ -306,8 +305,8 @@ func (w *Observed) choose(options Options) (selected []mapping.Origin, missing [
 			}
 		}
 	}
-	for _, i := range slices.Sorted(maps.Keys(chosen)) {
-		if options.Only == nil || touched(w.all[i], options.Only) {
+	for i, yes := range chosen {
+		if yes && (options.Only == nil || touched(w.all[i], options.Only)) {
 			selected = append(selected, w.all[i])
 		}
 	}

@@ -36,7 +36,7 @@ const (
 
 // ChangesColumns are those of create, rm and prune.
 var ChangesColumns = []Column{
-	{Name: "Secret", Always: true}, {Name: "Side", Always: true}, {Name: "Action", Always: true}, {Name: "Result"}, {Name: "Detail"},
+	{Name: "Secret", Always: true}, {Name: "Side", Always: true}, {Name: "Action", Always: true}, {Name: "Result", State: true}, {Name: "Detail", Text: true},
 }
 
 // Rows gives one for each object.

@@ -125,8 +125,8 @@ func (d Comparison) Same() bool { return d.Summary.States[string(plan.InSync)] =
 // ComparisonColumns are those of diff and sync.
 var ComparisonColumns = []Column{
 	{Name: "SecretMirror"},
-	{Name: "Secret", Always: true}, {Name: "Key", Always: true}, {Name: "State", Always: true},
-	{Name: "Mirror", Always: true}, {Name: "Action"}, {Name: "Result"}, {Name: "Detail"},
+	{Name: "Secret", Always: true}, {Name: "Key", Always: true}, {Name: "State", Always: true, State: true},
+	{Name: "Mirror", Always: true}, {Name: "Action"}, {Name: "Result", State: true}, {Name: "Detail", Text: true},
 }
 
 // Rows gives a row for each key, and one for a mirror without keys.

@@ -79,7 +79,7 @@ func consumerOf(r consumers.Reference) Consumer {
 // ConsumersColumns are those of consumers.
 var ConsumersColumns = []Column{
 	{Name: "Secret", Always: true}, {Name: "Side", Always: true}, {Name: "Consumer", Always: true}, {Name: "How", Always: true},
-	{Name: "Key"}, {Name: "Target"}, {Name: "Where", Wide: true}, {Name: "Running"}, {Name: "Stack"}, {Name: "Note"},
+	{Name: "Key"}, {Name: "Target"}, {Name: "Where", Wide: true}, {Name: "Running"}, {Name: "Stack"}, {Name: "Note", Text: true},
 }
 
 // below tells whether a consumer is there because another one of the same secret is: a pod of a

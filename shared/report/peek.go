@@ -127,7 +127,7 @@ func (d Peek) Fine() bool {
 // PeekColumns are those of peek-in-container.
 var PeekColumns = []Column{
 	{Name: "Container", Always: true}, {Name: "Node"}, {Name: "Secret", Always: true}, {Name: "Key"}, {Name: "Place", Always: true},
-	{Name: "State", Always: true}, {Name: "Mode"}, {Name: "Owner"}, {Name: "Value"}, {Name: "Detail"},
+	{Name: "State", Always: true, State: true}, {Name: "Mode"}, {Name: "Owner"}, {Name: "Value"}, {Name: "Detail", Text: true},
 }
 
 // Rows gives one for each line.

@@ -1,12 +1,11 @@
 package report
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 )
@@ -29,46 +28,129 @@ func YAML(w io.Writer, d Document) error {
 	return err
 }
 
+// Screen is what a table is to be read on. The zero Screen is none: a file, or another program.
+type Screen struct {
+	Width   int // 0: without end
+	Colours bool
+}
+
 // TableOptions say how a table looks.
 type TableOptions struct {
 	NoHeader bool
-	Wide     bool
+	Wide     bool // all columns, and all of their text
+	Screen   Screen
 }
 
-// Table prints rows in aligned columns, without those that would be empty all the way down.
+const (
+	gap      = 3  // spaces between columns
+	narrow   = 16 // what is left of a text at least
+	ellipsis = "…"
+)
+
+// Table prints rows in aligned columns, without those that would be empty all the way down. Where the screen is
+// too narrow, texts are cut short, the widest first; names never are.
 func Table(w io.Writer, columns []Column, rows []Row, options TableOptions) error {
-	var shown []int
+	shown := shownColumns(columns, rows, options.Wide)
+	lines := make([][]string, 0, len(rows)+1)
+	add := func(r Row) {
+		cells := make([]string, len(shown))
+		for i, at := range shown {
+			cells[i] = Printable(r[at])
+		}
+		lines = append(lines, cells)
+	}
+	header := !options.NoHeader && len(rows) > 0
+	if header {
+		add(Headers(columns))
+	}
+	for _, r := range rows {
+		add(r)
+	}
+	widths := make([]int, len(shown))
+	for _, cells := range lines {
+		for i, cell := range cells {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	if options.Screen.Width > 0 && !options.Wide {
+		fit(widths, columns, shown, options.Screen.Width)
+	}
+	for n, cells := range lines {
+		var b strings.Builder
+		for i, cell := range cells {
+			cell = short(cell, widths[i])
+			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+gap)
+			if options.Screen.Colours && columns[shown[i]].State && !(header && n == 0) {
+				cell = coloured(cell)
+			}
+			b.WriteString(cell + padding)
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func shownColumns(columns []Column, rows []Row, wide bool) (shown []int) {
 	for i, c := range columns {
 		keep := c.Always
 		for _, r := range rows {
 			keep = keep || r[i] != ""
 		}
-		if keep && (options.Wide || !c.Wide) {
+		if keep && (wide || !c.Wide) {
 			shown = append(shown, i)
 		}
 	}
-	var padded bytes.Buffer
-	tabs := tabwriter.NewWriter(&padded, 0, 8, 3, ' ', 0)
-	line := func(r Row) {
-		cells := make([]string, len(shown))
-		for i, at := range shown {
-			cells[i] = Printable(r[at])
+	return shown
+}
+
+// fit takes from the widest texts until a line fits, or nothing is left to take.
+func fit(widths []int, columns []Column, shown []int, width int) {
+	over := gap*(len(widths)-1) - width
+	for _, w := range widths {
+		over += w
+	}
+	for ; over > 0; over-- {
+		widest := -1
+		for i, w := range widths {
+			if columns[shown[i]].Text && w > narrow && (widest < 0 || w > widths[widest]) {
+				widest = i
+			}
 		}
-		fmt.Fprintln(tabs, strings.Join(cells, "\t"))
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
 	}
-	if !options.NoHeader && len(rows) > 0 {
-		line(Headers(columns))
+}
+
+func short(cell string, width int) string {
+	if utf8.RuneCountInString(cell) <= width {
+		return cell
 	}
-	for _, r := range rows {
-		line(r)
-	}
-	if err := tabs.Flush(); err != nil {
-		return err
-	}
-	for text := range strings.Lines(padded.String()) {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(text, " \n")); err != nil {
-			return err
+	return string([]rune(cell)[:width-1]) + ellipsis
+}
+
+// colours of the words that states and results are: all is well, something is to be done, it went wrong. Where
+// a word stands for one by itself it is left as it is.
+var colours = func() map[string]string {
+	all := map[string]string{}
+	for colour, words := range map[string]string{
+		"\x1b[32m": "in-sync fresh done moved unchanged verified",
+		"\x1b[33m": "changed missing orphan unknown pending extra unverifiable unproven unmappable partly interrupted returning returned gone fixed",
+		"\x1b[31m": "drifted conflict failed stale-file stale-env stale-subpath wrong-mode wrong-owner stranded left unwell different",
+	} {
+		for word := range strings.FieldsSeq(words) {
+			all[word] = colour
 		}
 	}
-	return nil
+	return all
+}()
+
+func coloured(word string) string {
+	if colour := colours[word]; colour != "" {
+		return colour + word + "\x1b[0m"
+	}
+	return word
 }

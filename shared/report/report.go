@@ -32,6 +32,8 @@ type Column struct {
 	Name   string // of the field: Secret. The header is SECRET.
 	Always bool   // shown although it is empty all the way down
 	Wide   bool   // shown in wide tables alone
+	State  bool   // words that colours tell apart
+	Text   bool   // of which the beginning is enough where there is little room: no name that is needed
 }
 
 // Row has one text for each column.

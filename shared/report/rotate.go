@@ -99,7 +99,7 @@ const resultFixed = "fixed"
 
 // RotationColumns are those of rotate.
 var RotationColumns = []Column{
-	{Name: "Secret", Always: true}, {Name: "Old", Always: true}, {Name: "New", Always: true}, {Name: "Workload", Always: true}, {Name: "Result", Always: true}, {Name: "Stack"}, {Name: "Detail"},
+	{Name: "Secret", Always: true}, {Name: "Old", Always: true}, {Name: "New", Always: true}, {Name: "Workload", Always: true}, {Name: "Result", Always: true, State: true}, {Name: "Stack"}, {Name: "Detail", Text: true},
 }
 
 // Rows gives one for each workload, and one for secrets that nobody uses.

@@ -75,7 +75,7 @@ func (n *Node) judge(states map[string]int) {
 }
 
 // VerifyColumns are those of verify.
-var VerifyColumns = []Column{{Name: "Object", Always: true}, {Name: "State", Always: true}, {Name: "Place"}, {Name: "Detail"}}
+var VerifyColumns = []Column{{Name: "Object", Always: true}, {Name: "State", Always: true, State: true}, {Name: "Place"}, {Name: "Detail", Text: true}}
 
 // Rows draws the trees.
 func (d Verify) Rows() []Row {

@@ -95,7 +95,9 @@ func newRoot(dockerCLI dockercommand.Cli) *cobra.Command {
 			NoProbe: options.NoProbe, ProbeImage: options.ProbeImage, Progress: options.Progress,
 		}), nil
 	}
-	return command.NewRoot(host)
+	root := command.NewRoot(host)
+	root.SetUsageFunc(usage)
+	return root
 }
 
 // watchParent ends the verb when the docker CLI is gone: an old one passes no signal on, and is

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"text/template"
@@ -19,6 +20,7 @@ type printer struct {
 	columns  []report.Column
 	format   string
 	template *template.Template
+	noTrunc  bool
 }
 
 func newPrinter(flags *pflag.FlagSet, columns []report.Column) command.Printer {
@@ -28,6 +30,7 @@ func newPrinter(flags *pflag.FlagSet, columns []report.Column) command.Printer {
 		usage += " ." + c.Name
 	}
 	flags.StringVar(&p.format, "format", "table", usage)
+	flags.BoolVar(&p.noTrunc, "no-trunc", false, "Don't cut text short to fit the terminal")
 	return p
 }
 
@@ -65,7 +68,7 @@ func (p *printer) Print(out io.Writer, d report.Document) error {
 	case p.format == "yaml":
 		return report.YAML(out, d)
 	case p.template == nil:
-		return report.Table(out, p.columns, d.Rows(), report.TableOptions{})
+		return report.Table(out, p.columns, d.Rows(), report.TableOptions{Wide: p.noTrunc, Screen: command.ScreenOf(os.Stdout)})
 	}
 	tabs := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
 	rows := d.Rows()

@@ -97,6 +97,8 @@ completion does all of this by itself.`,
 		}), nil
 	}
 	root := command.NewRoot(host)
+	root.SetUsageFunc(usage)
+	root.SetFlagErrorFunc(flagError)
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl secretx"}
 	return root, nil
 }

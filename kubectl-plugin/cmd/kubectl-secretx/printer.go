@@ -101,7 +101,7 @@ func (p *printer) Human() bool { return p.format == "" && p.template == "" || p.
 func (p *printer) Print(out io.Writer, d report.Document) error {
 	switch {
 	case p.Human():
-		return report.Table(out, p.columns, d.Rows(), report.TableOptions{NoHeader: p.noHeaders, Wide: p.format == "wide"})
+		return report.Table(out, p.columns, d.Rows(), report.TableOptions{NoHeader: p.noHeaders, Wide: p.format == "wide", Screen: command.ScreenOf(os.Stdout)})
 	case p.format == "json":
 		return report.JSON(out, d)
 	case p.format == "yaml":

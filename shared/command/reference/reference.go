@@ -60,9 +60,8 @@ func Check(t *testing.T, root *cobra.Command, host, folder string) {
 
 func page(cmd *cobra.Command, host string) []byte {
 	var b bytes.Buffer
-	line := cmd.Use
 	fmt.Fprintf(&b, "# %s secretx %s\n\n%s.\n\n", host, cmd.Name(), cmd.Short)
-	fmt.Fprintf(&b, "```\n%s secretx %s [OPTIONS]\n```\n\n", host, line)
+	fmt.Fprintf(&b, "```\n%s secretx %s\n```\n\n", host, cmd.Use)
 	if cmd.Long != "" {
 		fmt.Fprintf(&b, "%s\n\n", strings.ReplaceAll(cmd.Long, "<", "&lt;"))
 	}
