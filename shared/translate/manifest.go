@@ -65,7 +65,7 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 	for _, o := range m.services {
 		m.service(o)
 		if o.doc.err != nil {
-			return nil, fmt.Errorf("Service %s: %w", o.object("metadata").str("name"), o.doc.err)
+			return nil, fmt.Errorf("service %s: %w", o.object("metadata").str("name"), o.doc.err)
 		}
 	}
 	if len(other) > 0 {
@@ -324,7 +324,11 @@ func (m *manifests) pod(w *Workload, o *object) {
 		w.note("the Secret "+s.str("name")+" for pulling images was left out", "a Swarm takes that from docker login: docker service create --with-registry-auth")
 	}
 	w.leaveUnless(o, "dnsPolicy", "ClusterFirst", "schedulerName", "default-scheduler", "serviceAccount", "default", "serviceAccountName", "default")
-	o.ignore("automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds", "nodeName", "priority", "preemptionPolicy", "tolerations")
+	w.leaveUnless(o, "terminationGracePeriodSeconds", "30")
+	o.ignore("automountServiceAccountToken", "enableServiceLinks")
+	if w.Kind == "Pod" {
+		o.ignore("nodeName", "priority", "preemptionPolicy", "tolerations") // of a running one, the cluster's doing
+	}
 }
 
 func userOf(security *object, otherwise string) string {
@@ -408,7 +412,7 @@ func modeOf(w *Workload, o *object, key string, usual uint32, where string) uint
 		return usual
 	}
 	(*Container)(nil).modeTrap(w, where, n)
-	return uint32(n) & 0o777 //nolint:gosec // masked
+	return uint32(n) & 0o777
 }
 
 func (v *volumes) add(w *Workload, volume string, o *object, name string, usual uint32) {

@@ -127,14 +127,15 @@ func (k *cluster) environment(c *Container) {
 		case v.Unset:
 			k.w.note("$"+v.Name+" is set to nothing", "Kubernetes can't take a variable of the image away")
 			k.env = append(k.env, Fields{{"name", v.Name}, {"value", ""}})
-		case !envName1.MatchString(v.Name):
+		case !variableName.MatchString(v.Name):
 			k.w.note("the variable "+v.Name+" was left out", "Kubernetes takes no such name")
 		default:
-			if strings.Contains(v.Value, "{{") {
+			if strings.Contains(strings.ReplaceAll(v.Value, escapedTemplate, ""), "{{") {
 				k.w.note("$"+v.Name+" stands as it is", "Kubernetes fills in no templates: {{ }} of a Swarm has no form")
 			}
-			k.env = append(k.env, Fields{{"name", v.Name}, {"value", unexpanded(v.Value)}})
-			k.pair("--env "+quote(v.Name+"="+v.Value)+pointer(c.Files, v), "env: name: "+v.Name+"\n     value: "+unexpanded(v.Value))
+			value := unexpanded(strings.ReplaceAll(v.Value, escapedTemplate, "{{"))
+			k.env = append(k.env, Fields{{"name", v.Name}, {"value", value}})
+			k.pair("--env "+quote(v.Name+"="+v.Value)+pointer(c.Files, v), "env: name: "+v.Name+"\n     value: "+value)
 		}
 	}
 }
@@ -149,7 +150,7 @@ func pointer(files []File, v Var) string {
 	return ""
 }
 
-var envName1 = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+var variableName = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
 
 // files makes a volume of each directory that files go to.
 func (k *cluster) files(c *Container) {
