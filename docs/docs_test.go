@@ -231,7 +231,7 @@ func TestArchitecture(t *testing.T) {
 	r := load(t)
 	other := regexp.MustCompile(`^(docker|kubectl|secretx|io\.github|secretx\.github\.io|-|make |diff --|sync --|/proc|[A-Z]+$)`)
 	// Verbs, and what libraries call theirs.
-	words := []string{"sync", "diff", "verify", "consumers", "ls", "inspect", "rotate", "peek-in-container", "immutable", "depguard", "plugin.RunPlugin", "PersistentPreRunE"}
+	words := []string{"sync", "diff", "verify", "consumers", "ls", "inspect", "rotate", "peek-in-container", "rbac", "doctor", "immutable", "depguard", "plugin.RunPlugin", "PersistentPreRunE"}
 	bases := map[string]bool{}
 	for name := range r.files {
 		bases[path.Base(name)] = true

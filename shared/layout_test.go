@@ -26,6 +26,8 @@ var forbidden = map[string][]string{
 	"probe/helper":   {module + "endpoint", module + "secret", module + "peek", "k8s.io/", "github.com/docker/", "github.com/spf13/", "net", "net/http"},
 	"probe":          {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
 	"mirror":         {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
+	"watch":          {"k8s.io/client-go/rest", "k8s.io/client-go/tools", "k8s.io/client-go/kubernetes", "github.com/docker/", "github.com/spf13/"},
+	"audit":          {"k8s.io/client-go/rest", "k8s.io/client-go/tools", "k8s.io/client-go/kubernetes", "github.com/docker/", "github.com/spf13/"},
 	"selector":       {"k8s.io/client-go/", "github.com/docker/", "github.com/spf13/"},
 	"mirrorfile":     {"k8s.io/client-go/", "github.com/docker/", "github.com/spf13/", module + "apply"},
 	"storetest":      {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
@@ -33,7 +35,7 @@ var forbidden = map[string][]string{
 	"owner":          {module, "k8s.io/", "github.com/"},
 	"swarm":          {"k8s.io/", module + "kube", module + "plan", module + "command"},
 	"kube":           {"github.com/docker/", module + "swarm", module + "plan", module + "command"},
-	"command":        {"k8s.io/client-go/", "github.com/docker/", module + "swarm", module + "kube", module + "connect"},
+	"command":        {"k8s.io/client-go/rest", "k8s.io/client-go/tools", "k8s.io/client-go/kubernetes", "k8s.io/client-go/transport", "github.com/docker/", module + "swarm", module + "kube", module + "connect"},
 	"connect":        {module + "swarm", module + "kube", module + "command", module + "plan"},
 }
 

@@ -28,6 +28,7 @@ type syncOptions struct {
 	rollout     bool
 	roll        rollOptions
 	files       []string
+	watching    watchOptions
 }
 
 func newSyncCommand(host Host) *cobra.Command {
@@ -56,6 +57,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 			"sync --all --prune", "All secrets, and no mirrors of what is gone",
 			"sync --all --dry-run", "Only show what would be done",
 			"sync -f mirrors.yaml", "All mirrors that a file declares",
+			"sync --all --watch", "And whenever something changes, until it is interrupted",
 			"sync --all --rollout", "And bring new values to all who use them",
 			"sync --plan plan.json", "Do what was saved, unless the world has moved on",
 		),
@@ -67,11 +69,17 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 			if err != nil {
 				return err
 			}
+			if err := options.watching.check(cmd.Flags(), printer); err != nil {
+				return err
+			}
 			progress := newProgress(host)
 			if len(options.files) > 0 {
 				groups, err := options.groups(host, options.files, cmd.Flags(), args, progress.say)
 				if err != nil {
 					return err
+				}
+				if options.watching.watch {
+					return runWatch(cmd.Context(), groups, options, host, progress)
 				}
 				work := func(ctx context.Context) error {
 					return runSyncFiles(ctx, groups, options, host, printer, progress)
@@ -84,6 +92,9 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 			p, err := options.complete(host, args, progress.say)
 			if err != nil {
 				return err
+			}
+			if options.watching.watch {
+				return runWatch(cmd.Context(), []*group{single(p, options.rollout)}, options, host, progress)
 			}
 			if options.rollout {
 				return runLong(cmd.Context(), func(ctx context.Context) error {
@@ -98,6 +109,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 	options.addFlags(cmd.Flags(), host.Native)
 	flags := cmd.Flags()
 	addFileFlag(flags, &options.files)
+	options.watching.addFlags(flags)
 	flags.StringVar(&options.plan, "plan", "", "Run the plan in this `file`, and nothing else")
 	flags.StringVar(&options.savePlan, "save-plan", "", "With --dry-run: write what sync would do to this `file`")
 	addDryRun(flags, &options.dryRun, "Show what would be done and write nothing")

@@ -325,6 +325,16 @@ func touched(o mapping.Origin, only map[string]bool) bool {
 	return false
 }
 
+// There leaves of names those that stand at either side.
+func (w *Observed) There(names []string) (there []string) {
+	for _, name := range names {
+		if len(w.called()[name]) > 0 || len(w.mentioned()[name]) > 0 {
+			there = append(there, name)
+		}
+	}
+	return there
+}
+
 // Selected are the objects of the near side that the options mean.
 func (w *Observed) Selected(options Options) (refs []secret.Ref) {
 	origins, _ := w.choose(options)

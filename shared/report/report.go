@@ -77,6 +77,9 @@ func sum(n int, what string, counts map[string]int) string {
 	return text
 }
 
+// Sum makes "3 mirrors: 1 changed, 2 in-sync".
+func Sum(n int, what string, counts map[string]int) string { return sum(n, what, counts) }
+
 // Printable makes text from the other side fit for a terminal: whatever could move a cursor or
 // reverse a line is shown as an escape.
 func Printable(text string) string {

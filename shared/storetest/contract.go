@@ -44,6 +44,7 @@ func Run(t *testing.T, kind secret.Kind, open func(t *testing.T) endpoint.Endpoi
 		"values stop":        c.valuesStop,
 		"remove":             c.remove,
 		"cancelled":          c.cancelled,
+		"watch":              c.watch,
 	} {
 		t.Run(name, test)
 	}
@@ -847,5 +848,58 @@ func (c contract) fingerprintKey(t *testing.T) {
 	}
 	if kept := s.get(keySecret); kept.Internal == "" || kept.Mark != nil {
 		t.Errorf("the Secret with the key is listed as %+v", kept)
+	}
+}
+
+// watch: what is made, changed and removed is told at once, and nothing before the watch says that it
+// sees everything.
+func (c contract) watch(t *testing.T) {
+	s := c.start(t)
+	w, is := s.Endpoint.(endpoint.Watcher)
+	if !is {
+		t.Fatal("it is no Watcher")
+	}
+	made := s.secret("watched", []byte("one"))
+	for _, names := range [][]string{nil, {made.Name}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		changes, over := make(chan endpoint.Change, 1000), make(chan struct{})
+		go func() {
+			defer close(over)
+			w.Watch(ctx, names, func(c endpoint.Change) { changes <- c }, func(err error) { t.Errorf("the watch failed: %v", err) })
+		}()
+		const soon = 10 * time.Second
+		told := func(what string, matches func(endpoint.Change) bool) {
+			t.Helper()
+			for timeout := time.After(soon); ; {
+				select {
+				case c := <-changes:
+					if matches(c) {
+						return
+					}
+				case <-timeout:
+					t.Fatalf("nothing was told of %s", what)
+				}
+			}
+		}
+		told("its begin", func(c endpoint.Change) bool { return c.Name == "" })
+		ours := func(c endpoint.Change) bool { return c.Name == made.Name }
+		old := s.create(made)
+		told("a secret that was made", func(c endpoint.Change) bool { return ours(c) && (c.UID == "" || c.UID == old.UID) })
+		next := made
+		next.Mark, next.Lineage = s.mark(made), s.lineage(made)
+		if _, err := s.Update(t.Context(), old, next); err != nil {
+			t.Fatal(err)
+		}
+		told("an update", ours)
+		if err := s.Remove(t.Context(), s.get(made.Name)); err != nil {
+			t.Fatal(err)
+		}
+		told("a removal", ours)
+		cancel()
+		select {
+		case <-over:
+		case <-time.After(prompt):
+			t.Error("the watch goes on after its context has ended")
+		}
 	}
 }

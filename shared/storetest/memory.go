@@ -66,6 +66,7 @@ type Memory struct {
 	last          int                // UID and version are taken from one counter
 	calls         map[Op]int
 	before, after Hook
+	watches       map[int]chan endpoint.Change
 }
 
 // object is a secret as an API server would keep it: a mark is no more than labels or annotations.
@@ -82,6 +83,7 @@ type KeyedMemory struct{ *Memory }
 
 var (
 	_ endpoint.Endpoint = (*Memory)(nil)
+	_ endpoint.Watcher  = (*Memory)(nil)
 	_ endpoint.Endpoint = (*KeyedMemory)(nil)
 	_ endpoint.Keeper   = (*KeyedMemory)(nil)
 )
@@ -100,7 +102,7 @@ func NewKubernetes(namespace string) *KeyedMemory {
 }
 
 func newMemory(place endpoint.Place) *Memory {
-	return &Memory{place: place, objects: map[string]*object{}, calls: map[Op]int{}}
+	return &Memory{place: place, objects: map[string]*object{}, calls: map[Op]int{}, watches: map[int]chan endpoint.Change{}}
 }
 
 // Before sets what runs before each call, instead of what was set earlier; an error keeps the call
@@ -145,6 +147,7 @@ func (m *Memory) Put(s secret.Secret) secret.Secret {
 		o.UID = before.UID
 	}
 	m.objects[m.index(s.Name)] = o
+	m.tell(o.Name, o)
 	return m.view(o, true)
 }
 
@@ -176,6 +179,7 @@ func (m *Memory) Delete(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.objects, m.index(name))
+	m.tell(name, nil)
 }
 
 // Place implements endpoint.Reader.
@@ -242,6 +246,7 @@ func (m *Memory) Create(ctx context.Context, s secret.Secret) (secret.Secret, er
 			return secret.Secret{}, m.fail(Create, s.Name, endpoint.ErrTaken, nil)
 		}
 		m.objects[m.index(s.Name)] = o
+		m.tell(o.Name, o)
 		return m.view(o, m.place.Kind == secret.Kubernetes), nil
 	})
 }
@@ -277,6 +282,7 @@ func (m *Memory) Update(ctx context.Context, old, s secret.Secret) (secret.Secre
 			return secret.Secret{}, m.fail(Update, old.Name, endpoint.ErrInvalid, err)
 		}
 		m.objects[m.index(s.Name)] = o
+		m.tell(o.Name, o)
 		return m.view(o, m.place.Kind == secret.Kubernetes), nil
 	})
 }
@@ -293,9 +299,67 @@ func (m *Memory) Remove(ctx context.Context, s secret.Secret) error {
 			return struct{}{}, m.fail(Remove, s.Name, endpoint.ErrMoved, nil)
 		}
 		delete(m.objects, m.index(s.Name))
+		m.tell(s.Name, nil)
 		return struct{}{}, nil
 	})
 	return err
+}
+
+// mostChanges are told before a watch that nobody reads from has missed something.
+const mostChanges = 1000
+
+// tell runs under the lock.
+func (m *Memory) tell(name string, o *object) {
+	c := endpoint.Change{Name: name}
+	if o != nil {
+		c.UID, c.Version = o.UID, o.Version
+	}
+	for _, w := range m.watches {
+		select {
+		case w <- c:
+		default:
+			panic("a watch is too slow")
+		}
+	}
+}
+
+// Break ends the connection of all watches: they miss what happens, begin anew, and say so.
+func (m *Memory) Break(meanwhile func()) {
+	m.mu.Lock()
+	broken := m.watches
+	m.watches = map[int]chan endpoint.Change{}
+	m.mu.Unlock()
+	meanwhile()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watches = broken
+	for _, w := range broken {
+		w <- endpoint.Change{}
+	}
+}
+
+// Watch implements endpoint.Watcher.
+func (m *Memory) Watch(ctx context.Context, _ []string, each func(endpoint.Change), _ func(error)) {
+	changes := make(chan endpoint.Change, mostChanges)
+	m.mu.Lock()
+	m.last++
+	id := m.last
+	m.watches[id] = changes
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.watches, id)
+	}()
+	each(endpoint.Change{})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-changes:
+			each(c)
+		}
+	}
 }
 
 // FingerprintKey implements endpoint.Keeper.

@@ -166,12 +166,15 @@ func (c *compose) service(name string, o *object) Workload {
 	c.serviceSecrets(o, &k, &w)
 	w.PodLabels = pairsOrList(o, "labels")
 	c.ports(o, &w)
-	restart, _, _ := strings.Cut(o.str("restart"), ":")
+	restart, attempts, _ := strings.Cut(o.str("restart"), ":")
 	switch restart {
 	case "no", "false":
 		w.Restart = Never
 	case "on-failure":
 		w.Restart = OnFailure
+		if n, err := strconv.ParseInt(attempts, 10, 64); err == nil && n > 0 {
+			w.Attempts = n
+		}
 	}
 	if n, there := o.number("scale"); there {
 		w.Replicas = n
@@ -410,9 +413,18 @@ func (c *compose) ports(o *object, w *Workload) {
 				continue
 			}
 			e.ignore("name", "app_protocol")
+			if ip := e.str("host_ip"); ip != "" {
+				w.note("the port "+decimal(target)+" is not published", "it is for the address "+ip+" of one machine, and other ways of publishing would open it to all")
+				continue
+			}
 			w.Ports = append(w.Ports, Port{Target: target, Published: published, Protocol: or(lower(e.str("protocol")), "tcp"), Mode: or(e.str("mode"), "ingress")})
 		case scalar:
-			ports, ok := shortPorts(o.doc.text(e).text)
+			text := o.doc.text(e).text
+			if i := strings.LastIndexByte(text, ':'); i > 0 && strings.Contains(text[:i], ":") {
+				w.note("the port "+text+" is not published", "it is for one address of one machine, and other ways of publishing would open it to all")
+				continue
+			}
+			ports, ok := shortPorts(text)
 			if !ok {
 				w.leave(fmt.Sprintf("ports[%d]", i))
 			}
@@ -421,13 +433,12 @@ func (c *compose) ports(o *object, w *Workload) {
 	}
 }
 
-// shortPorts reads [[IP:]PUBLISHED:]TARGET[/PROTOCOL], of which the ports may be ranges. An IP is given up.
+// shortPorts reads [PUBLISHED:]TARGET[/PROTOCOL], of which the ports may be ranges.
 func shortPorts(text string) ([]Port, bool) {
 	text, protocol, _ := strings.Cut(text, "/")
 	target, published := text, ""
 	if i := strings.LastIndexByte(text, ':'); i >= 0 {
 		target, published = text[i+1:], text[:i]
-		published = published[strings.LastIndexByte(published, ':')+1:]
 	}
 	from, to, ok := portRange(target)
 	if !ok {

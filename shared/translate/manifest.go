@@ -324,7 +324,11 @@ func (m *manifests) pod(w *Workload, o *object) {
 		w.note("the Secret "+s.str("name")+" for pulling images was left out", "a Swarm takes that from docker login: docker service create --with-registry-auth")
 	}
 	w.leaveUnless(o, "dnsPolicy", "ClusterFirst", "schedulerName", "default-scheduler", "serviceAccount", "default", "serviceAccountName", "default")
-	o.ignore("automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds", "nodeName", "priority", "preemptionPolicy", "tolerations")
+	w.leaveUnless(o, "terminationGracePeriodSeconds", "30")
+	o.ignore("automountServiceAccountToken", "enableServiceLinks")
+	if w.Kind == "Pod" {
+		o.ignore("nodeName", "priority", "preemptionPolicy", "tolerations") // of a running one, the cluster's doing
+	}
 }
 
 func userOf(security *object, otherwise string) string {

@@ -57,7 +57,7 @@ func engine(t rapid.TB, words []string) engineService {
 			k, v, _ := strings.Cut(value, "=")
 			map[string]map[string]any{"--label": labels, "--container-label": containerLabels}[flag][k] = v
 		case "--env":
-			env = append(env, strings.ReplaceAll(value, `{{"{{"}}`, "{{"))
+			env = append(env, value)
 		case "--publish":
 			ports = append(ports, enginePort(t, value))
 		case "--secret":

@@ -74,18 +74,16 @@ func readService(o *object) Workload {
 	if mode := spec.object("EndpointSpec").str("Mode"); mode == "dnsrr" {
 		w.leave("EndpointSpec.Mode dnsrr")
 	}
-	container.ignore("Isolation", "StopGracePeriod", "DNSConfig", "Init")
+	container.ignore("Isolation", "Init")
+	w.leaveUnless(container, "StopGracePeriod", "10000000000")
 	if container.str("StopSignal") != "" && container.str("StopSignal") != "SIGTERM" {
 		w.leave("ContainerSpec.StopSignal")
 	}
-	for _, key := range []string{"DNSConfig"} {
-		if v, there := container.get(key); there && !empty(v) {
-			w.leave("ContainerSpec." + key)
-		}
-	}
 	task.ignore("ForceUpdate", "Runtime")
 	task.object("Placement").ignore("Platforms")
-	spec.ignore("UpdateConfig", "RollbackConfig")
+	for _, key := range []string{"UpdateConfig", "RollbackConfig"} {
+		w.leaveUnless(spec.object(key), "Parallelism", "1", "FailureAction", "pause", "Monitor", "5000000000", "MaxFailureRatio", "0", "Order", "stop-first", "Delay", "0")
+	}
 	labels := container.pairs("Labels")
 	for _, l := range labels {
 		if l.Name != stackLabel {

@@ -130,11 +130,12 @@ func (k *cluster) environment(c *Container) {
 		case !envName1.MatchString(v.Name):
 			k.w.note("the variable "+v.Name+" was left out", "Kubernetes takes no such name")
 		default:
-			if strings.Contains(v.Value, "{{") {
+			if strings.Contains(strings.ReplaceAll(v.Value, escapedTemplate, ""), "{{") {
 				k.w.note("$"+v.Name+" stands as it is", "Kubernetes fills in no templates: {{ }} of a Swarm has no form")
 			}
-			k.env = append(k.env, Fields{{"name", v.Name}, {"value", unexpanded(v.Value)}})
-			k.pair("--env "+quote(v.Name+"="+v.Value)+pointer(c.Files, v), "env: name: "+v.Name+"\n     value: "+unexpanded(v.Value))
+			value := unexpanded(strings.ReplaceAll(v.Value, escapedTemplate, "{{"))
+			k.env = append(k.env, Fields{{"name", v.Name}, {"value", value}})
+			k.pair("--env "+quote(v.Name+"="+v.Value)+pointer(c.Files, v), "env: name: "+v.Name+"\n     value: "+value)
 		}
 	}
 }

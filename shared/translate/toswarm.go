@@ -267,15 +267,26 @@ func publishFlag(p Port) string {
 	return text
 }
 
-// templated keeps a Swarm from filling in what only looks like one of its templates.
-func untemplated(value string) string { return strings.ReplaceAll(value, "{{", `{{"{{"}}`) }
+// escapedTemplate is a template of a Swarm that says what begins one.
+const escapedTemplate = `{{"{{"}}`
+
+// untemplated keeps a Swarm from filling in what only looks like one of its templates.
+func untemplated(value string) string { return strings.ReplaceAll(value, "{{", escapedTemplate) }
 
 // labels are those of the service and of its containers, without what the way back would make again.
 func (s *service) labels() (service, container []Pair) {
 	keep := func(pairs []Pair) []Pair {
-		return slices.DeleteFunc(slices.Clone(pairs), func(p Pair) bool { return p.Name == nameLabel && p.Value == s.w.Name })
+		return slices.DeleteFunc(slices.Clone(pairs), func(p Pair) bool {
+			return p.Name == nameLabel && p.Value == s.w.Name || slices.Contains(ofOwners, p.Name)
+		})
 	}
 	return keep(append(slices.Clone(s.w.Labels), s.w.Annotations...)), keep(s.w.PodLabels)
+}
+
+// ofOwners are labels that what owns a pod gives it.
+var ofOwners = []string{
+	"pod-template-hash", "controller-revision-hash", "pod-template-generation", "controller-uid", "job-name",
+	"batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index",
 }
 
 func (s *service) create() [][]string {

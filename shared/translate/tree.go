@@ -442,7 +442,11 @@ func (o *object) number(key string) (int64, bool) {
 	}
 	n, err := wholeNumber(s)
 	if err != nil {
-		o.doc.complain(join(o.at, key), "a whole number")
+		want := "a whole number"
+		if strings.HasPrefix(s.text, "${") && len(s.text) < 100 {
+			want += ", and nobody has set " + s.text + " (--set NAME=VALUE does)"
+		}
+		o.doc.complain(join(o.at, key), want)
 		return 0, false
 	}
 	return n, true
