@@ -289,7 +289,7 @@ func (c *compose) serviceSecrets(o *object, k *Container, w *Workload) {
 				if err != nil {
 					e.doc.complain(join(e.at, "mode"), "a mode in octal, such as 0440")
 				}
-				f.Mode = uint32(mode) & 0o7777 //nolint:gosec // masked
+				f.Mode = uint32(mode) & 0o7777
 				k.modeTrap(w, or(target, key), mode)
 			}
 		}

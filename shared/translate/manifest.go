@@ -65,7 +65,7 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 	for _, o := range m.services {
 		m.service(o)
 		if o.doc.err != nil {
-			return nil, fmt.Errorf("Service %s: %w", o.object("metadata").str("name"), o.doc.err)
+			return nil, fmt.Errorf("service %s: %w", o.object("metadata").str("name"), o.doc.err)
 		}
 	}
 	if len(other) > 0 {
@@ -412,7 +412,7 @@ func modeOf(w *Workload, o *object, key string, usual uint32, where string) uint
 		return usual
 	}
 	(*Container)(nil).modeTrap(w, where, n)
-	return uint32(n) & 0o777 //nolint:gosec // masked
+	return uint32(n) & 0o777
 }
 
 func (v *volumes) add(w *Workload, volume string, o *object, name string, usual uint32) {

@@ -165,7 +165,7 @@ func readContainerSpec(o *object, w *Workload) Container {
 		f.Path = targetPath(or(file.str("Name"), f.Ref.Secret))
 		f.UID, f.GID = or(file.str("UID"), "0"), or(file.str("GID"), "0")
 		if mode, there := file.number("Mode"); there {
-			f.Mode = uint32(mode) & 0o7777 //nolint:gosec // masked
+			f.Mode = uint32(mode) & 0o7777
 			c.modeTrap(w, f.Path, mode)
 		}
 		c.addFile(w, f)
@@ -176,7 +176,7 @@ func readContainerSpec(o *object, w *Workload) Container {
 // modeTrap notes a mode that was meant to be octal, and was read as a decimal number: 400 is 0620.
 func (*Container) modeTrap(w *Workload, at string, mode int64) {
 	if mode < 0 || mode > 0o7777 {
-		w.note(fmt.Sprintf("%s got the mode %04o", at, uint32(mode)&0o7777), fmt.Sprintf("%d is none: it takes 0 to 07777", mode)) //nolint:gosec // masked
+		w.note(fmt.Sprintf("%s got the mode %04o", at, uint32(mode)&0o7777), fmt.Sprintf("%d is none: it takes 0 to 07777", mode))
 		return
 	}
 	switch meant := strconv.FormatInt(mode, 10); meant {

@@ -127,7 +127,7 @@ func (k *cluster) environment(c *Container) {
 		case v.Unset:
 			k.w.note("$"+v.Name+" is set to nothing", "Kubernetes can't take a variable of the image away")
 			k.env = append(k.env, Fields{{"name", v.Name}, {"value", ""}})
-		case !envName1.MatchString(v.Name):
+		case !variableName.MatchString(v.Name):
 			k.w.note("the variable "+v.Name+" was left out", "Kubernetes takes no such name")
 		default:
 			if strings.Contains(strings.ReplaceAll(v.Value, escapedTemplate, ""), "{{") {
@@ -150,7 +150,7 @@ func pointer(files []File, v Var) string {
 	return ""
 }
 
-var envName1 = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+var variableName = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
 
 // files makes a volume of each directory that files go to.
 func (k *cluster) files(c *Container) {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/secret"
@@ -326,5 +325,3 @@ func (s *Source) References() []string {
 	}
 	return append(names, s.Whole()...)
 }
-
-func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
