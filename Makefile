@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: docs build demo test unit e2e soak bench lint cross tidy-check fmt-check clean testbed release-check test-clis
+.PHONY: docs build demo test test-matrix unit e2e soak bench lint cross tidy-check fmt-check clean testbed release-check test-clis
 
 build: ## both plugins into bin/
 	@scripts/build-probe
@@ -31,6 +31,9 @@ unit: ## what needs no testbed, in under a minute
 e2e: build ## contract suites and end-to-end tests on the testbed
 	scripts/testbed up --swarms 2
 	eval "$$(scripts/testbed env)" && $(GO) test -tags e2e -count=1 -timeout 40m ./shared/swarm ./shared/kube ./scripts/e2e
+
+test-matrix: build ## the end-to-end tests on each engine and Kubernetes that the testbed can have
+	scripts/test-matrix
 
 soak: build ## kill -9, 500 adversarial secrets, leaks: long campaigns
 	scripts/testbed up --swarms 2
@@ -67,6 +70,6 @@ test-clis: testbed ## the oldest and the newest docker and kubectl run the plugi
 clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
 
-docs: ## the reference pages, from the commands, and the table of rights
+docs: ## the reference and manual pages, from the commands, and the table of rights
 	$(GO) test ./shared/rights -run TestTable -args -update
 	$(GO) test ./docker-plugin/cmd/... ./kubectl-plugin/... -run TestReferencePages -args -update

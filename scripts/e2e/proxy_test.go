@@ -35,6 +35,8 @@ type proxies struct {
 	stalled       chan string // each request that got stuck
 	// answer, if set, may answer in place of the other side, by a status that is not 0.
 	answer func(request string, body []byte) (int, string)
+	// engineAPI, if set, is the newest version of the API that the engines let on to have.
+	engineAPI string
 }
 
 // newProxies writes a kubeconfig, whose namespace is the given one, and the sockets into the folder.
@@ -61,6 +63,12 @@ func newProxies(t testing.TB, b *testbed, folder, namespace string) (*proxies, e
 		engine := &httputil.ReverseProxy{
 			Rewrite:       func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine" },
 			FlushInterval: -1, ErrorLog: quiet, ErrorHandler: gone,
+			ModifyResponse: func(r *http.Response) error {
+				if p.engineAPI != "" {
+					r.Header.Set("Api-Version", p.engineAPI)
+				}
+				return nil
+			},
 			Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return (&net.Dialer{}).DialContext(ctx, host.Scheme, address)
 			}},

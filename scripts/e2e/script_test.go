@@ -64,6 +64,7 @@ func TestScripts(t *testing.T) {
 					"kubenames":   s.kubenames,
 					"record":      s.record,
 					"requests":    s.requests,
+					"older":       s.older,
 					"refusing":    s.refusing,
 					"fakeengine":  s.fakeengine,
 				},

@@ -212,6 +212,7 @@ check_machine() {
 # check_disk: the Go build cache takes most of it, and only the first time.
 check_disk() {
 	local need=1 free folder=$STATE
+	engine_cached || need=3
 	kubernetes_cached || need=6
 	while ! [[ -e $folder ]]; do folder=$(dirname "$folder"); done
 	free=$(df -Pk -- "$folder" | awk 'END { print int($4 / 1048576) }')

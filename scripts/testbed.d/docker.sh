@@ -44,7 +44,7 @@ engine_start() {
 	sandbox_run "$name" rm -f /run/docker.pid
 	# An empty configuration file keeps the machine's /etc/docker/daemon.json out.
 	echo '{}' >"$RUN/$name/daemon.json"
-	component_start "$name" dockerd dockerd \
+	PROGRAMS=$ENGINE_PROGRAMS component_start "$name" dockerd dockerd \
 		--config-file "$RUN/$name/daemon.json" \
 		--host "unix://$socket" --group 0 \
 		--pidfile /run/docker.pid --exec-root /run/docker \

@@ -189,14 +189,15 @@ sandbox_run() {
 }
 
 # component_start SANDBOX COMPONENT COMMAND…: a process that stays, with an
-# environment of its own: no proxy, no DOCKER_HOST, no KUBECONFIG gets in.
+# environment of its own: no proxy, no DOCKER_HOST, no KUBECONFIG gets in. It
+# finds those in the folder PROGRAMS, if set, before the distribution's.
 component_start() {
 	local sandbox=$1 component=$2
 	local record=$RUN/$1/$2.pid log=$LOGS/$1.$2.log
 	shift 2
 	rm -f "$record"
 	sandbox_run "$sandbox" setsid -f env -i HOME=/run LANG=C.UTF-8 \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		PATH="${PROGRAMS:+$PROGRAMS:}"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		bash "$RUN/$sandbox/inside.sh" component "$record" "$@" </dev/null >>"$log" 2>&1
 	until_true 5 test -e "$record" || fail "$sandbox: $component did not start, see $log"
 }

@@ -201,6 +201,10 @@ func alike(a, b *corev1.SecurityContext) bool {
 }
 
 func (c *connection) addHelper(ctx context.Context, pod string, helper corev1.EphemeralContainer) error {
+	const op = "add an ephemeral container to pod"
+	if version, is := c.older(ctx, ephemeralSince); is {
+		return c.noEphemeral(op, pod, version)
+	}
 	body, err := json.Marshal(map[string]any{"spec": map[string]any{"ephemeralContainers": []corev1.EphemeralContainer{helper}}})
 	if err != nil {
 		return err
@@ -210,8 +214,11 @@ func (c *connection) addHelper(ctx context.Context, pod string, helper corev1.Ep
 		return c.client.Patch(types.StrategicMergePatchType).AbsPath(podKind.path()).Namespace(c.namespace).Resource(podKind.plural).
 			Name(pod).SubResource("ephemeralcontainers").Param("fieldManager", FieldManager).Body(body)
 	}, &patched)
-	if err != nil {
-		return c.fail(ctx, "add an ephemeral container to pod", pod, err)
+	switch {
+	case absent(err):
+		return c.noEphemeral(op, pod, "")
+	case err != nil:
+		return c.fail(ctx, op, pod, err)
 	}
 	return nil
 }

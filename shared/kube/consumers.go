@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,10 @@ func (e *Endpoint) Consumers(ctx context.Context) (consumers.Graph, error) {
 		case apierrors.IsForbidden(err):
 			blind[i] = steps[i].kind.plural + " in namespace " + c.namespace + ": not allowed (list)"
 		case apierrors.IsNotFound(err): // an API without that kind
+			if version, is := c.older(ctx, steps[i].kind.since()); is {
+				blind[i] = fmt.Sprintf("%s in namespace %s: Kubernetes %s doesn't have them in %s yet, as %s does",
+					steps[i].kind.plural, c.namespace, version, steps[i].kind.group+"/"+steps[i].kind.version, steps[i].kind.since())
+			}
 		case err != nil:
 			return c.fail(ctx, "list "+steps[i].kind.plural, "", err)
 		}

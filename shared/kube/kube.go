@@ -101,6 +101,8 @@ type connection struct {
 	server    string // its URL, likewise
 	// spdyOnly: an exec by WebSocket was refused where one by SPDY was not.
 	spdyOnly atomic.Bool
+	// version of Kubernetes, once something depends on it.
+	version atomic.Pointer[string]
 }
 
 var (

@@ -1,6 +1,6 @@
-// The Kubernetes of the testbed, built from modules where dl.k8s.io is out of
+// Kubernetes 1.37 of the testbed, built from modules where dl.k8s.io is out of
 // reach. Apart from the project's own go.mod: nothing here is part of secretx.
-module secretx.test/testbed/kubernetes
+module secretx.test/testbed/kubernetes/1.37
 
 go 1.26.0
 
