@@ -70,6 +70,6 @@ test-clis: testbed ## the oldest and the newest docker and kubectl run the plugi
 clean:
 	rm -rf bin dist shared/probe/embedded/*.gz
 
-docs: ## the reference pages, from the commands, and the table of rights
+docs: ## the reference and manual pages, from the commands, and the table of rights
 	$(GO) test ./shared/rights -run TestTable -args -update
 	$(GO) test ./docker-plugin/cmd/... ./kubectl-plugin/... -run TestReferencePages -args -update

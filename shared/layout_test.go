@@ -27,6 +27,7 @@ var forbidden = map[string][]string{
 	"probe":          {"k8s.io/", "github.com/docker/", "github.com/spf13/"},
 	"mirror":         {"k8s.io/", "github.com/docker/", "github.com/spf13/", "net/http"},
 	"watch":          {"k8s.io/client-go/rest", "k8s.io/client-go/tools", "k8s.io/client-go/kubernetes", "github.com/docker/", "github.com/spf13/"},
+	"metrics":        {"k8s.io/client-go/rest", "k8s.io/client-go/tools", "k8s.io/client-go/kubernetes", "github.com/docker/", "github.com/spf13/"},
 	"audit":          {"k8s.io/client-go/rest", "k8s.io/client-go/tools", "k8s.io/client-go/kubernetes", "github.com/docker/", "github.com/spf13/"},
 	"selector":       {"k8s.io/client-go/", "github.com/docker/", "github.com/spf13/"},
 	"mirrorfile":     {"k8s.io/client-go/", "github.com/docker/", "github.com/spf13/", module + "apply"},

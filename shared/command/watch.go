@@ -14,6 +14,7 @@ import (
 
 	"github.com/secretx/secretx/shared/apply"
 	"github.com/secretx/secretx/shared/audit"
+	"github.com/secretx/secretx/shared/metrics"
 	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/mirrorfile"
 	"github.com/secretx/secretx/shared/plan"
@@ -26,18 +27,20 @@ type watchOptions struct {
 	watch  bool
 	resync time.Duration
 	audit  string
+	listen string
 }
 
 func (o *watchOptions) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.watch, "watch", false, "Stay, and bring the mirrors in line whenever something changes")
 	flags.DurationVar(&o.resync, "resync", time.Hour, "With --watch: compare everything about this often, to be safe")
 	flags.StringVar(&o.audit, "audit", "", "With --watch: write what is done as JSON lines to this `file`, - for the output")
+	flags.StringVar(&o.listen, "listen", "", "With --watch: answer /healthz, /readyz and /metrics at this `address`, such as :8080")
 }
 
 // check looks at flags that don't go together.
 func (o *watchOptions) check(flags *pflag.FlagSet, printer Printer) error {
 	if !o.watch {
-		for _, name := range []string{"resync", "audit"} {
+		for _, name := range []string{"resync", "audit", "listen"} {
 			if flags.Changed(name) {
 				return fmt.Errorf("--%s goes with --watch", name)
 			}
@@ -101,9 +104,11 @@ func runWatch(ctx context.Context, groups []*group, options syncOptions, host Ho
 		}
 	}
 	var telling sync.Mutex
-	var loops sync.WaitGroup
-	for _, g := range groups {
-		loop := watch.New(&g.Pair, watch.Options{
+	var running sync.WaitGroup
+	loops := make([]*watch.Loop, len(groups))
+	counts := metrics.New(func() []*watch.Loop { return loops })
+	for i, g := range groups {
+		loops[i] = watch.New(&g.Pair, watch.Options{
 			Concurrency: options.concurrency, Resync: options.watching.resync,
 			RollsOut: func(name string) bool {
 				return slices.ContainsFunc(g.declared, func(m mirrorfile.Mirror) bool { return m.Name == name && (m.Rollout || options.rollout) })
@@ -119,19 +124,27 @@ func runWatch(ctx context.Context, groups []*group, options syncOptions, host Ho
 				telling.Lock()
 				defer telling.Unlock()
 				log.Record(e)
+				counts.Record(e)
 				if line := lineOf(e); line != "" {
 					progress.say(line)
 				}
 			},
 		})
-		loops.Go(func() {
+	}
+	if options.watching.listen != "" {
+		if err := counts.Serve(ctx, options.watching.listen); err != nil {
+			return err
+		}
+	}
+	for _, loop := range loops {
+		running.Go(func() {
 			if err := loop.Run(ctx); err != nil && ctx.Err() == nil {
 				progress.say(err.Error())
 			}
 		})
 	}
 	over := make(chan struct{})
-	go func() { loops.Wait(); close(over) }()
+	go func() { running.Wait(); close(over) }()
 	<-ctx.Done()
 	select {
 	case <-over:

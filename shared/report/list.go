@@ -51,12 +51,12 @@ type Entry struct {
 func ListColumns(kubectl bool) []Column {
 	if kubectl {
 		return []Column{
-			{Name: "Namespace"}, {Name: "Name", Always: true}, {Name: "Side", Always: true}, {Name: "Type", Always: true}, {Name: "Data", Always: true},
+			{Name: "Namespace"}, {Name: "Name", Always: true}, {Name: "Side", Always: true}, {Name: "Type", Always: true, Text: true}, {Name: "Data", Always: true},
 			{Name: "Versions"}, {Name: "State", State: true}, {Name: "Mirror", Text: true}, {Name: "Consumers", Always: true}, {Name: "Age"}, {Name: "ID", Wide: true}, {Name: "Keys", Wide: true},
 		}
 	}
 	return []Column{
-		{Name: "ID", Always: true}, {Name: "Name", Always: true}, {Name: "Side", Always: true}, {Name: "Namespace"}, {Name: "Type"}, {Name: "Keys", Always: true},
+		{Name: "ID", Always: true}, {Name: "Name", Always: true}, {Name: "Side", Always: true}, {Name: "Namespace"}, {Name: "Type", Text: true}, {Name: "Keys", Always: true},
 		{Name: "Versions"}, {Name: "State", State: true}, {Name: "Mirror", Text: true}, {Name: "Consumers", Always: true}, {Name: "Created"},
 	}
 }

@@ -41,10 +41,14 @@ type TableOptions struct {
 	Screen   Screen
 }
 
-const (
-	gap      = 3  // spaces between columns
-	narrow   = 16 // what is left of a text at least
-	ellipsis = "…"
+const ellipsis = "…"
+
+// room is how many spaces stand between columns, and how much of a text is left at least.
+type room struct{ gap, least int }
+
+var (
+	ample  = room{3, 16}
+	little = room{1, 8}
 )
 
 // Table prints rows in aligned columns, without those that would be empty all the way down. Where the screen is
@@ -72,14 +76,16 @@ func Table(w io.Writer, columns []Column, rows []Row, options TableOptions) erro
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	if options.Screen.Width > 0 && !options.Wide {
-		fit(widths, columns, shown, options.Screen.Width)
+	between := ample
+	if options.Screen.Width > 0 && !options.Wide && !fit(widths, columns, shown, options.Screen.Width, ample) {
+		between = little
+		fit(widths, columns, shown, options.Screen.Width, little)
 	}
 	for n, cells := range lines {
 		var b strings.Builder
 		for i, cell := range cells {
 			cell = short(cell, widths[i])
-			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+gap)
+			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+between.gap)
 			if options.Screen.Colours && columns[shown[i]].State && !(header && n == 0) {
 				cell = coloured(cell)
 			}
@@ -105,24 +111,25 @@ func shownColumns(columns []Column, rows []Row, wide bool) (shown []int) {
 	return shown
 }
 
-// fit takes from the widest texts until a line fits, or nothing is left to take.
-func fit(widths []int, columns []Column, shown []int, width int) {
-	over := gap*(len(widths)-1) - width
+// fit takes from the widest texts until a line fits, or nothing is left to take, and tells which.
+func fit(widths []int, columns []Column, shown []int, width int, in room) bool {
+	over := in.gap*(len(widths)-1) - width
 	for _, w := range widths {
 		over += w
 	}
 	for ; over > 0; over-- {
 		widest := -1
 		for i, w := range widths {
-			if columns[shown[i]].Text && w > narrow && (widest < 0 || w > widths[widest]) {
+			if columns[shown[i]].Text && w > in.least && (widest < 0 || w > widths[widest]) {
 				widest = i
 			}
 		}
 		if widest < 0 {
-			return
+			return false
 		}
 		widths[widest]--
 	}
+	return true
 }
 
 func short(cell string, width int) string {

@@ -13,5 +13,7 @@ func TestReferencePages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reference.Check(t, newRoot(dockerCLI), "docker", "../../../docs/reference/docker")
+	root := newRoot(dockerCLI)
+	reference.Check(t, root, "docker", "../../../docs/reference/docker")
+	reference.CheckManual(t, root, "docker", "../../../docs/man/docker")
 }

@@ -15,4 +15,5 @@ func TestReferencePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	reference.Check(t, root, "kubectl", "../../../docs/reference/kubectl")
+	reference.CheckManual(t, root, "kubectl", "../../../docs/man/kubectl")
 }

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 )
 
@@ -27,6 +29,37 @@ func Check(t *testing.T, root *cobra.Command, host, folder string) {
 			want[cmd.Name()+".md"] = page(cmd, host)
 		}
 	}
+	check(t, want, folder)
+}
+
+// CheckManual does the same with manual pages, called docker-secretx-sync.1 as docker's own are.
+func CheckManual(t *testing.T, root *cobra.Command, host, folder string) {
+	t.Helper()
+	// The commands have to be below the host's for their pages to have its name.
+	above := &cobra.Command{Use: host}
+	above.AddCommand(root)
+	want := map[string][]byte{}
+	when := time.Unix(0, 0)
+	for _, cmd := range append(root.Commands(), root) {
+		if cmd != root && !cmd.IsAvailableCommand() {
+			continue
+		}
+		var b bytes.Buffer
+		cmd.DisableAutoGenTag = true
+		// It is read as Markdown, where a table is a block of code, and angle brackets are tags.
+		cmd.Long = strings.NewReplacer("<", `\<`, "\n  ", "\n      ").Replace(cmd.Long)
+		name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
+		header := &doc.GenManHeader{Title: strings.ToUpper(name), Section: "1", Source: "secretx", Manual: "secretx", Date: &when}
+		if err := doc.GenMan(cmd, header, &b); err != nil {
+			t.Fatal(err)
+		}
+		want[name+".1"] = b.Bytes()
+	}
+	check(t, want, folder)
+}
+
+func check(t *testing.T, want map[string][]byte, folder string) {
+	t.Helper()
 	if *update {
 		if err := os.RemoveAll(folder); err != nil {
 			t.Fatal(err)
