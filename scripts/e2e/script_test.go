@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			s := &script{world: newWorld(t), t: t}
 			testscript.Run(t, testscript.Params{
 				Files: []string{file}, Setup: s.setup, RequireExplicitExec: true, RequireUniqueNames: true,
+				Condition: s.condition,
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits":       s.exits,
 					"until":       s.until,

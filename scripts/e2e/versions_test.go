@@ -28,6 +28,16 @@ var absent = map[string]*regexp.Regexp{
 
 var asksVersion = regexp.MustCompile(`^(docker|kubernetes) GET (/v[0-9.]+)?/version(\?.*)?$`)
 
+// condition [api1.40]: the testbed's engine still speaks that version of its API.
+func (s *script) condition(name string) (bool, error) {
+	api, ours := strings.CutPrefix(name, "api")
+	if !ours {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	found, err := s.swarm.ServerVersion(s.t.Context())
+	return err == nil && !apiversions.LessThan(api, found.MinAPIVersion), err
+}
+
 // older engine|kubernetes VERSION, after record: from now on that side takes itself for one of that version: it
 // says so, and has nothing that came later. An engine does the rest of it itself, by what it knows of
 // older versions of its API.

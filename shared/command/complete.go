@@ -258,8 +258,8 @@ func secretNames(ctx context.Context, e endpoint.Endpoint, word string) (names [
 var prefixes = map[secret.Kind]string{secret.Swarm: "swarm/", secret.Kubernetes: "k8s/"}
 
 // sideOf is the endpoint of the side that a target is at, and the prefix that says so.
-func (c completer) sideOf(cmd *cobra.Command, word string) (e endpoint.Endpoint, kind secret.Kind, prefix string) {
-	kind = c.host.Native
+func (c completer) sideOf(cmd *cobra.Command, word string) (e endpoint.Endpoint, prefix string) {
+	kind := c.host.Native
 	for of, before := range map[string]secret.Kind{"swarm/": secret.Swarm, "docker/": secret.Swarm, "k8s/": secret.Kubernetes, "kubernetes/": secret.Kubernetes} {
 		if strings.HasPrefix(word, of) {
 			kind, prefix = before, of
@@ -268,15 +268,15 @@ func (c completer) sideOf(cmd *cobra.Command, word string) (e endpoint.Endpoint,
 	for _, flag := range []string{"from", "to"} {
 		text := cmd.Flag(flag).Value.String()
 		if address, err := endpoint.ParseAddress(text); err == nil && address.Kind == kind {
-			return c.openOne(text), kind, prefix
+			return c.openOne(text), prefix
 		}
 	}
-	return nil, kind, prefix
+	return nil, prefix
 }
 
 // targets are what can be looked into.
 func (c completer) targets(ctx context.Context, cmd *cobra.Command, _ []string, word string) offer {
-	e, _, prefix := c.sideOf(cmd, word)
+	e, prefix := c.sideOf(cmd, word)
 	var o offer
 	if t, ok := e.(targeter); ok {
 		words, _ := t.Targets(ctx, strings.TrimPrefix(word, prefix))
@@ -303,7 +303,7 @@ func (c completer) containers(ctx context.Context, cmd *cobra.Command, args []st
 		if err != nil {
 			continue
 		}
-		e, _, _ := c.sideOf(cmd, text)
+		e, _ := c.sideOf(cmd, text)
 		if t, ok := e.(targeter); ok {
 			names, _ := t.ContainerNames(ctx, target.Target)
 			o.words = append(o.words, names...)
@@ -318,7 +318,7 @@ func (c completer) secretsOfTarget(ctx context.Context, cmd *cobra.Command, args
 	if len(args) > 0 {
 		target = args[0]
 	}
-	e, _, _ := c.sideOf(cmd, target)
+	e, _ := c.sideOf(cmd, target)
 	return offer{words: secretNames(ctx, e, word)}
 }
 

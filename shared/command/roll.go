@@ -258,9 +258,9 @@ func (r *roller) current(ctx context.Context, containers []peek.Container, now [
 			}
 		}
 	}
-	made, err := mirror.Digests(ctx, r, plan.Side{Place: r.place, Secrets: now}, refs, nonce)
-	if err != nil {
-		return nil, err
+	made, failed := mirror.Digests(ctx, r, plan.Side{Place: r.place, Secrets: now}, refs, nonce)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	return func(w peek.Want) peek.Current {
 		s, ref, there := of(w)
@@ -270,6 +270,9 @@ func (r *roller) current(ctx context.Context, containers []peek.Container, now [
 		c := peek.Current{UID: s.UID, Name: s.Name, Immutable: s.Immutable, Created: s.Created, Changed: s.Changed}
 		c.Digest, c.Exists = made[ref]
 		c.Exists = c.Exists || w.How == peek.Pull
+		if !c.Exists && failed != nil { // no probe, or none that ran: not known, which is no reason to go back
+			c.Unknown = failed.Error()
+		}
 		return c
 	}, nil
 }

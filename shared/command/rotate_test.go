@@ -249,7 +249,7 @@ var waysToRotate = []struct {
 }{{"swarm", secret.Swarm, false}, {"in place", secret.Kubernetes, false}, {"immutable", secret.Kubernetes, true}}
 
 // TestRotationsThatAreKilled: a rotation is killed before each of its calls in turn, the run that follows
-// before each of its own, and the third one is left alone. Then all have one value, the newest.
+// before every third of its own, and the third one is left alone. Then all have one value, the newest.
 func TestRotationsThatAreKilled(t *testing.T) {
 	folder := t.TempDir()
 	file := func(value string) string {
@@ -269,7 +269,7 @@ func TestRotationsThatAreKilled(t *testing.T) {
 					all := 0
 					for n := 1; ; n++ {
 						ended := false
-						for m := 1; ; m++ {
+						for m := 1 + n%3; ; m += 3 {
 							e := newEnsemble(side.kind, side.immutable, "old")
 							if sick {
 								e.takes = func(w, value string) bool { return w == "service/a" || value == "old" }
@@ -391,5 +391,30 @@ func TestChangedDuringARotation(t *testing.T) {
 	}
 	if got, wrong := e.settled(); got != "old" || wrong != "" {
 		t.Errorf("%s, %s", got, wrong)
+	}
+}
+
+// TestProbeThatCannotRun: who has settled is not taken back because the value can't be read out of the Swarm; that
+// it isn't proven is said.
+func TestProbeThatCannotRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "value")
+	if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := newEnsemble(secret.Swarm, false, "old")
+	e.revive(9)
+	if code, text := e.rotate(t, "--from-file", file); code == 0 {
+		t.Fatal(text)
+	}
+	e.revive(-1)
+	e.Before(func(_ context.Context, c storetest.Call) error {
+		if c.Op == storetest.Digests {
+			return errors.New("no task started")
+		}
+		return nil
+	})
+	code, text := e.rotate(t, "--undo")
+	if got, wrong := e.settled(); code != 0 || got != "old" || wrong != "" || !strings.Contains(text, "unproven") || !strings.Contains(text, "no task started") {
+		t.Errorf("exit %d, they have %s, %s: %s", code, got, wrong, text)
 	}
 }

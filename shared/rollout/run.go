@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,8 +101,9 @@ func Run(ctx context.Context, m Mover, steps []Step, options Options) ([]Outcome
 		err = context.Cause(moving)
 	}
 	if options.NoReturn {
+		settled := !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Result == "" })
 		for i := range outcomes {
-			if outcomes[i].Result == "" {
+			if settled || outcomes[i].Result == "" { // all have settled: what failed is the proof
 				outcomes[i].Result = Left
 			}
 		}

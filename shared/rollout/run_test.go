@@ -265,3 +265,13 @@ func TestAllOrNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestNoProofAndNoReturn: what settled and isn't as it should be is not called moved.
+func TestNoProofAndNoReturn(t *testing.T) {
+	options, c := silently, threeWorkloads()
+	options.NoReturn, options.Prove = true, func(context.Context) error { return errors.New("no") }
+	outcomes, err := Run(t.Context(), c, steps(t, c), options)
+	if got := results(outcomes); err == nil || got != "service/a left, service/both left" {
+		t.Errorf("%s, %v", got, err)
+	}
+}

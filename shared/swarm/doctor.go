@@ -36,7 +36,7 @@ func (e *Endpoint) Examine(ctx context.Context, options doctor.Options) []doctor
 	if err != nil {
 		return []doctor.Check{doctor.Of("connection", err)}
 	}
-	defer api.Close()
+	defer func() { _ = api.Close() }()
 	before := options.Now()
 	info, err := once(ctx, api.Info)
 	if err != nil {

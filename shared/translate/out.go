@@ -167,14 +167,6 @@ func list(texts []string) []any {
 	return all
 }
 
-func mapOf(pairs []Pair) Fields {
-	var f Fields
-	for _, p := range pairs {
-		f = append(f, Field{p.Name, p.Value})
-	}
-	return f
-}
-
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 func marshalIndent(v any) ([]byte, error) {

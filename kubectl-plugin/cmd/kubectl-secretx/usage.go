@@ -60,5 +60,5 @@ func options(flags *pflag.FlagSet) string {
 
 // flagError says what is wrong with a flag, and where help is, as kubectl does.
 func flagError(cmd *cobra.Command, err error) error {
-	return fmt.Errorf("%w\nSee '%s --help' for usage.", err, cmd.CommandPath()) //nolint:revive,staticcheck // kubectl's words
+	return fmt.Errorf("%w\nSee '%s --help' for usage.", err, cmd.CommandPath()) //nolint:staticcheck // kubectl's words
 }
