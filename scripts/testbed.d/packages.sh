@@ -7,7 +7,8 @@ missing_packages() {
 	local pair
 	for pair in ip:iproute2 iptables:iptables nsenter:util-linux setpriv:util-linux flock:util-linux \
 		curl:curl openssl:openssl tar:tar dockerd:docker.io containerd:containerd ctr:containerd runc:runc \
-		ssh:openssh-client sshd:openssh-server; do # ssh: for the tests of Docker contexts over it
+		ssh:openssh-client sshd:openssh-server \
+		tmux:tmux zsh:zsh fish:fish script:bsdutils; do # for the tests: contexts over ssh, terminals, completion
 		have "${pair%%:*}" || echo "${pair#*:}"
 	done
 	if ! have docker; then
