@@ -193,7 +193,14 @@ func TestInterruptRemote(t *testing.T) {
 					r.proxies.stallOn(request(method, stall))
 					defer r.proxies.stallOn(nil)
 					run := get[*process](t)(start(r.env, host, "secretx", "sync", "--from", "swarm:"+name, "--to", "kubernetes:/"+namespace, origin))
-					r.interrupt(t, run, waitForStall(t, r.proxies, run))
+					pids := waitForStall(t, r.proxies, run)
+					r.interrupt(t, run, pids)
+					// A probe whose removal took longer than an interrupted run may is the next one's.
+					r.proxies.stallOn(nil)
+					if done := runFor(time.Minute, r.env, host, "secretx", "diff", "--from", "swarm:"+name, "--to", "kubernetes:/"+namespace, origin); done.code != 1 {
+						t.Errorf("the next run: %s", done)
+					}
+					noProbeOf(t, r.world, pids)
 				})
 			}
 		}
@@ -223,7 +230,6 @@ func (r *remote) interrupt(t *testing.T, run *process, pids []int) {
 	if code := run.cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(run.err.String(), "interrupted") {
 		t.Errorf("exit code %d: %s", code, run.err.String())
 	}
-	noProbeOf(t, r.world, pids)
 	allGone(t, descendants(r.sshd), time.Now())
 	t.Logf("ended after %s", took.Round(time.Millisecond))
 }
