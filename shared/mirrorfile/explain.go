@@ -280,8 +280,11 @@ func shown(n *yaml.Node) string {
 	return n.Value
 }
 
+// whole is what a path of no steps is called.
+const whole = "the document"
+
 func join(path, name string) string {
-	if path == "" {
+	if path == whole {
 		return name
 	}
 	return path + "." + name
@@ -294,10 +297,13 @@ func dotted(path []string) string {
 			text += "[" + step + "]"
 			continue
 		}
-		text = join(text, step)
+		if text != "" {
+			text += "."
+		}
+		text += step
 	}
 	if text == "" {
-		return "the document"
+		return whole
 	}
 	return text
 }

@@ -129,3 +129,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatADocumentLacks(t *testing.T) {
+	_, err := mirrorfile.Read([]string{"-"}, strings.NewReader("other: 1\n"))
+	for _, want := range []string{
+		"apiVersion is missing: write apiVersion: ", "kind is missing: write kind: ", "metadata is missing: write metadata: ",
+		"spec is missing: it says what to mirror", " other: there is no such field",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("nothing says %q: %v", want, err)
+		}
+	}
+}
