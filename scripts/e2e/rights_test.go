@@ -74,15 +74,16 @@ var rightsCases = map[string]rightsCase{
 	"inspect":        {verb: "inspect NAME", shared: true, prepare: usedByPod, silent: keyRead},
 	"ls-all":         {verb: "ls -A", shared: true, prepare: kubeSecret, silent: keyRead},
 
-	"create":           {verb: "create NAME --from-file VALUE", prepare: nothing},
-	"create-both":      {verb: "create NAME --from-file VALUE --in both", prepare: nothing},
-	"rotate":           {verb: "rotate NAME --generate 16", shared: true, prepare: usedByDeployment, again: withoutBackup, lack: map[string]int{"delete secrets NAME.rollback": 1, "get deployments.apps web": 1, "patch deployments.apps web": 1}},
-	"rotate-immutable": {verb: "rotate NAME --generate 16", shared: true, prepare: immutableAndUsed, other: []string{"delete secrets NAME.rollback"}, silent: []string{"delete secrets"}, lack: map[string]int{"get secrets": 1, "get deployments.apps web": 1, "patch deployments.apps web": 1}},
-	"rm":               {verb: "rm NAME", prepare: kubeSecret},
-	"prune":            {verb: "prune NAME --yes", prepare: orphanHere, lack: map[string]int{"delete secrets": 1}},
-	"current":          {verb: "current NAME --in kubernetes", shared: true, prepare: kubeSecret},
-	"translate":        {verb: "translate deployment/web", shared: true, prepare: usedByDeployment, silent: []string{"list services"}},
-	"doctor":           {verb: "doctor --for doctor", shared: true, prepare: nothing, lack: map[string]int{"get namespaces": 1}},
+	"create":             {verb: "create NAME --from-file VALUE", prepare: nothing},
+	"create-both":        {verb: "create NAME --from-file VALUE --in both", prepare: nothing},
+	"rotate":             {verb: "rotate NAME --generate 16", shared: true, prepare: usedByDeployment, again: withoutBackup, lack: map[string]int{"delete secrets NAME.rollback": 1, "get deployments.apps web": 1, "patch deployments.apps web": 1}},
+	"rotate-immutable":   {verb: "rotate NAME --generate 16", shared: true, prepare: immutableAndUsed, other: []string{"delete secrets NAME.rollback"}, silent: []string{"delete secrets"}, lack: map[string]int{"get secrets": 1, "get deployments.apps web": 1, "patch deployments.apps web": 1}},
+	"rm":                 {verb: "rm NAME", prepare: kubeSecret},
+	"prune":              {verb: "prune NAME --yes", prepare: orphanHere, lack: map[string]int{"delete secrets": 1}},
+	"current":            {verb: "current NAME --in kubernetes", shared: true, prepare: kubeSecret},
+	"translate":          {verb: "translate deployment/web", shared: true, prepare: usedByDeployment, silent: []string{"list services"}},
+	"translate-selector": {verb: "translate -l app=web", shared: true, prepare: usedByDeployment, silent: []string{"list services"}},
+	"doctor":             {verb: "doctor --for doctor", shared: true, prepare: nothing, lack: map[string]int{"get namespaces": 1}},
 }
 
 // rightsWorld is what the tries of one row have to themselves.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/peek"
+	"github.com/secretx/secretx/shared/rights"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -118,8 +119,10 @@ func (c completer) arguments(verb string) source {
 		return c.secrets("from", "to")
 	case "rm", "rotate", "current":
 		return c.secrets("in")
-	case "peek-in-container":
+	case "peek-in-container", "translate":
 		return c.targets
+	case "rbac":
+		return c.secretsAndTargets
 	}
 	return nil
 }
@@ -144,6 +147,20 @@ func (c completer) flag(verb, name string) source {
 		return c.containers
 	case "secret":
 		return c.secretsOfTarget
+	case "for":
+		return verbsWithRights
+	case "patch":
+		return of("strategic", "json", "kustomize")
+	case "with-sync":
+		return of(syncCommands, syncMirror)
+	case "mount":
+		return of("auto", "directory", "file")
+	case "env":
+		if verb == "translate" {
+			return of("auto", "file", "shell")
+		}
+	case "side":
+		return of("from", "to")
 	case "filter":
 		return filters
 	case "generate":
@@ -296,6 +313,29 @@ func (c completer) targets(ctx context.Context, cmd *cobra.Command, _ []string, 
 	return o
 }
 
+// secretsAndTargets are what rbac is told of: the names of secrets, and TYPE/NAME in Kubernetes.
+func (c completer) secretsAndTargets(ctx context.Context, cmd *cobra.Command, args []string, word string) offer {
+	o := c.secrets("from")(ctx, cmd, args, word)
+	e := c.openOne(string(secret.Kubernetes))
+	for _, side := range c.open(cmd, "from", "to") {
+		if _, ok := side.(settledIn); ok {
+			e = side
+			break
+		}
+	}
+	if t, ok := e.(targeter); ok {
+		words, _ := t.Targets(ctx, word)
+		for _, w := range append(words, "pod/") {
+			if strings.Contains(w, "/") { // a pod is pod/NAME here
+				o.words = append(o.words, w)
+			}
+		}
+	}
+	left := fitting(o.words, args, word)
+	o.unended = len(left) > 0 && !slices.ContainsFunc(left, func(w string) bool { return !strings.HasSuffix(w, "/") })
+	return o
+}
+
 // containers are those of the targets that stand on the command line.
 func (c completer) containers(ctx context.Context, cmd *cobra.Command, args []string, _ string) (o offer) {
 	for _, text := range args {
@@ -388,6 +428,15 @@ func namespacesAt(ctx context.Context, e endpoint.Endpoint) []string {
 	}
 	names, _ := n.Namespaces(ctx)
 	return names
+}
+
+// verbsWithRights are those that --for takes, with commas between.
+func verbsWithRights(_ context.Context, _ *cobra.Command, _ []string, word string) (o offer) {
+	before := word[:strings.LastIndexByte(word, ',')+1]
+	for _, verb := range rights.Verbs {
+		o.words = append(o.words, before+verb)
+	}
+	return o
 }
 
 // filters are keys of ls, and the values of those that have few.

@@ -124,7 +124,7 @@ func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 		flag  string
 		verbs []string
 	}{
-		{"all", pairVerbs}, {"selector", append(slices.Clone(pairVerbs), "peek-in-container")}, {"into", pairVerbs}, {"name-template", pairVerbs}, {"prune", pairVerbs}, {"adopt", pairVerbs},
+		{"all", pairVerbs}, {"selector", append(slices.Clone(pairVerbs), "peek-in-container", "translate")}, {"into", pairVerbs}, {"name-template", pairVerbs}, {"prune", pairVerbs}, {"adopt", pairVerbs},
 		{"force", pairVerbs}, {"prove", pairVerbs}, {"rollout", []string{"sync"}}, {"immutable", []string{"sync", "rotate"}},
 		{"allow-ephemeral", []string{"peek-in-container", "verify", "rotate", "sync"}}, {"in-both", []string{"create"}}, {"all-namespaces", []string{"ls"}},
 	} {

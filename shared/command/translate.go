@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/secretx/secretx/shared/peek"
 	"github.com/secretx/secretx/shared/report"
 	"github.com/secretx/secretx/shared/secret"
+	"github.com/secretx/secretx/shared/selector"
 	"github.com/secretx/secretx/shared/translate"
 )
 
@@ -36,7 +38,7 @@ type imager interface {
 type translateOptions struct {
 	bothOptions
 	files                         []string
-	stack                         string
+	stack, selector               string
 	full, create, update, compose bool
 	patch                         string
 	strict, explain               bool
@@ -56,7 +58,7 @@ func newTranslateCommand(host Host) *cobra.Command {
 		native, other = "deployment/web", "swarm/web"
 	}
 	cmd := &cobra.Command{
-		Use:   "translate (TARGET... | -f FILE)",
+		Use:   "translate (TARGET... | [TYPE] -l SELECTOR | -f FILE)",
 		Short: "Say what a workload and its secrets are in the words of the other orchestrator",
 		Long: `Say what a workload and its secrets are in the words of the other orchestrator: a
 service, a stack or a Compose file as Kubernetes manifests, or as a patch with the
@@ -65,8 +67,10 @@ docker service update, or a Compose file. Secrets are called what sync calls the
 
 A target is a service, or stack/NAME, of a Swarm; a pod or TYPE/NAME in Kubernetes. The
 other side's are reached with a prefix: swarm/SERVICE, swarm/stack/NAME, k8s/TYPE/NAME.
-With -f, files are read and nothing else: no endpoint is needed, and neither the
-environment nor any other file is looked at.
+With -l, those with these labels are translated, of the type that is named, or of all
+types, where no other one stands for them, as a Deployment does for its pods. With -f,
+files are read and nothing else: no endpoint is needed, and neither the environment nor
+any other file is looked at.
 
 What the other side has no form for gets the nearest one that works, and a note. Notes
 go to the error output, and stand as comments in what is printed. With --strict, they
@@ -98,6 +102,7 @@ Exits 0, with --strict 1 when there are notes, 2 on errors.`,
 	options.addFlags(flags, host.Native)
 	flags.StringArrayVarP(&options.files, "file", "f", nil, "Read this `file`, or - for standard input: Compose, Kubernetes manifests, or what docker service inspect prints; may be repeated")
 	flags.StringVar(&options.stack, "stack", "", "The services of this `stack`; with -f, what a Compose file is deployed as")
+	flags.StringVarP(&options.selector, "selector", "l", "", "The workloads in Kubernetes with these `labels`, such as app=web,tier!=test")
 	flags.BoolVar(&options.full, "full", false, "Whole workloads (the default)")
 	flags.StringVar(&options.patch, "patch", "", "To Kubernetes: the wiring of secrets alone, as a patch: strategic, json or kustomize (a component)")
 	flags.BoolVar(&options.create, "create", false, "To a Swarm: docker service create (the default)")
@@ -199,10 +204,13 @@ func (o *translateOptions) check(host Host, args []string) (*translation, error)
 
 func (o *translateOptions) translateTargets(host Host, args []string) ([]peekTarget, error) {
 	if len(o.files) > 0 {
-		if len(args) > 0 {
+		if len(args) > 0 || o.selector != "" {
 			return nil, errors.New("targets and -f exclude each other")
 		}
 		return nil, nil
+	}
+	if o.selector != "" {
+		return o.selected(host, args)
 	}
 	var targets []peekTarget
 	if o.stack != "" {
@@ -227,6 +235,27 @@ func (o *translateOptions) translateTargets(host Host, args []string) ([]peekTar
 		}
 	}
 	return targets, nil
+}
+
+// selected reads what -l selects from: all, or a type.
+func (o *translateOptions) selected(host Host, args []string) ([]peekTarget, error) {
+	kind, of := host.Native, ""
+	if len(args) > 0 {
+		of = args[0]
+		if first, rest, found := strings.Cut(of, "/"); found && (first == "k8s" || first == "kubernetes") {
+			kind, of = secret.Kubernetes, rest
+		}
+	}
+	switch {
+	case len(args) > 1 || o.stack != "" || strings.Contains(of, "/"):
+		return nil, errors.New("-l goes with one type or none, such as deployments -l app=web: names and --stack exclude it")
+	case kind == secret.Swarm:
+		return nil, errors.New("-l selects workloads in Kubernetes: docker secretx translate k8s/ -l " + o.selector)
+	}
+	if _, err := selector.Parse(o.selector, secret.Kubernetes); err != nil {
+		return nil, fmt.Errorf("--selector: %w", err)
+	}
+	return []peekTarget{{secret.Kubernetes, peek.Target{Type: of, Selector: o.selector}}}, nil
 }
 
 // stackType is how a stack is told from a service.
@@ -364,7 +393,7 @@ func (t *translation) readRunning(ctx context.Context) (*translate.Source, error
 		return nil, err
 	}
 	if source.Kind != kind {
-		return nil, fmt.Errorf("%s is nothing that %s runs", t.targets[0].Name, kind)
+		return nil, fmt.Errorf("%s is nothing that %s runs", cmp.Or(t.targets[0].Name, t.targets[0].Selector), kind)
 	}
 	// What is known of the secrets says their names exactly; without it, they are those that sync gives to
 	// secrets that it didn't make.

@@ -122,6 +122,32 @@ func TestTranslateFiles(t *testing.T) {
 	}
 }
 
+// With labels, all that have them are one stream.
+func TestTranslateSelected(t *testing.T) {
+	w := newWorld(t)
+	asked := &asking{Memory: w.kubernetes.Memory}
+	w.endpoints["kubernetes"] = asked
+	for words, want := range map[string]peek.Target{
+		"-l app=web": {Selector: "app=web"}, "deployments -l app=web": {Type: "deployments", Selector: "app=web"}, "k8s/sts --selector app=web": {Type: "sts", Selector: "app=web"},
+	} {
+		d := w.translation(strings.Fields(words)...)
+		if len(d.Workloads) != 1 || asked.target != want {
+			t.Errorf("%s: %d workloads of %+v", words, len(d.Workloads), asked.target)
+		}
+	}
+}
+
+// asking is a cluster in memory that remembers what it was asked for.
+type asking struct {
+	*storetest.Memory
+	target peek.Target
+}
+
+func (a *asking) Declared(_ context.Context, target peek.Target) ([]json.RawMessage, error) {
+	a.target = target
+	return []json.RawMessage{json.RawMessage(`{"kind":"PodList","items":[{"kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"x"}]}}]}`)}, nil
+}
+
 func TestTranslateWrongUse(t *testing.T) {
 	w := newWorld(t)
 	pod := w.textFile(podOfTest)
@@ -130,6 +156,7 @@ func TestTranslateWrongUse(t *testing.T) {
 		{"-f", pod, "--mount", "x"}, {"-f", pod, "--env", "x"}, {"-f", pod, "--set", "x"}, {"-f", pod, "--keys", "x"}, {"-f", pod, "--image-command", "x"},
 		{"-f", pod, "--into", "a", "--name-template", "b"}, {"-f", pod, "--name-template", "{{"}, {"-f", pod, "--workload", "x"}, {"-f", pod, "--with-sync=x"},
 		{"a/b/c"}, {"pod/x", "swarm/y"}, {"-f", pod, "-f", pod}, {"-f", w.textFile("[[]]")}, {"-f", w.textFile("")}, {"-f", pod + "x"}, {"-f", pod, "--timeout", "0s"},
+		{"-f", pod, "-l", "app=web"}, {"-l", "app in (", "k8s/"}, {"deployments", "pods", "-l", "app=web"}, {"deployment/web", "-l", "app=web"}, {"swarm/", "-l", "app=web"}, {"--stack", "x", "-l", "app=web"},
 	} {
 		w.must(2, append([]string{"translate"}, args...)...)
 		if w.out.Len() > 0 || w.err.Len() == 0 || strings.Contains(strings.TrimSpace(w.err.String()), "\n") {

@@ -25,6 +25,11 @@ var owners = []string{
 	"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch", "replicationcontrollers", "services",
 }
 
+// selectable are the kinds of what runs and is chosen by labels, unless a type is named.
+var selectable = []string{
+	"pods", "replicationcontrollers", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch",
+}
+
 // between are those that may stand between an object of another kind and its pods.
 var between = []string{"replicasets.apps", "jobs.batch", "deployments.apps", "statefulsets.apps", "daemonsets.apps"}
 

@@ -45,6 +45,7 @@ var Rows = []Row{
 	{"prune", "`prune`", "--for prune", Use{Verb: "prune"}},
 	{"current", "`current NAME`", "--for current", Use{Verb: "current"}},
 	{"translate", "`translate TYPE/NAME`", "NAME deployment/web --for translate", Use{Verb: "translate", Secrets: name, Targets: web}},
+	{"translate-selector", "`translate -l SELECTOR`; with a type before it, `list` on that one alone", "NAME -l app=web --for translate", Use{Verb: "translate", Secrets: name, Selector: true}},
 	{"doctor", "`doctor`", "--for doctor", Use{Verb: "doctor"}},
 }
 

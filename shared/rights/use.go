@@ -43,7 +43,7 @@ type Use struct {
 	Immutable bool
 	Rollout   bool // sync moves those who use the mirrors
 	Ephemeral bool // containers may be looked into from beside
-	Selector  bool // pods are chosen by their labels
+	Selector  bool // pods or workloads are chosen by their labels
 	// AllNamespaces: ls shows those of all namespaces.
 	AllNamespaces bool
 }
@@ -220,7 +220,12 @@ func translate(u Use) Rules {
 		u.secrets("get").or("secrets are called what sync calls those that it has not made, which is said"),
 		rule("services", "list").or("the Services that lead to it are left out"),
 	}
-	if len(u.Targets) == 0 {
+	switch {
+	case u.Selector:
+		for _, kind := range selectable {
+			all = append(all, rule(kind, "list"))
+		}
+	case len(u.Targets) == 0:
 		all = append(all, rule("pods", "get"))
 		for _, kind := range owners {
 			all = append(all, rule(kind, "get"))
