@@ -44,17 +44,21 @@ type compose struct {
 	secrets map[string]string // what a secret of the file is called in the Swarm
 	missing map[string]bool   // variables that nobody has set
 	assumed map[string]bool   // variables whose default was taken
+	grown   int               // nodes that were made of what services extend
 }
 
 func readCompose(o *object, options ReadOptions, source *Source) error {
 	c := &compose{options: options, source: source, secrets: map[string]string{}, missing: map[string]bool{}, assumed: map[string]bool{}}
 	services := o.object("services")
+	if o.has("include") && services != nil {
+		source.Notes = append(source.Notes, Note{Text: "what it includes was left out", Reason: notOpened})
+	}
 	if services == nil {
 		if o.doc.err != nil {
 			return o.doc.err
 		}
 		if o.has("include") {
-			return errors.New("it has no services of its own: include is not followed; docker compose config prints one file of all")
+			return errors.New("it has no services of its own: include is not followed; " + oneOfAll)
 		}
 		return errors.New("it has no services, and isn't a Compose file of version 2 or later")
 	}
@@ -63,7 +67,7 @@ func readCompose(o *object, options ReadOptions, source *Source) error {
 	o.ignore("version", "name")
 	c.topSecrets(o.object("secrets"))
 	for _, name := range services.keys {
-		service := services.object(name)
+		service := c.extended(services, name, nil)
 		if service == nil {
 			if o.doc.err == nil {
 				o.doc.complain(join("services", name), "a mapping")
@@ -80,7 +84,7 @@ func readCompose(o *object, options ReadOptions, source *Source) error {
 	}
 	top := Workload{}
 	for _, at := range o.left() {
-		if !strings.HasPrefix(at, "x-") && !strings.HasPrefix(at, "services.") {
+		if !isExtension(at) && !strings.HasPrefix(at, "services.") {
 			top.leave(at)
 		}
 	}
@@ -98,6 +102,15 @@ func readCompose(o *object, options ReadOptions, source *Source) error {
 	}
 	return nil
 }
+
+const (
+	oneOfAll  = "docker compose config prints one file of all"
+	notOpened = "other files are not opened: " + oneOfAll
+	notSet    = "nobody has set it, and the machine's environment is not looked at: --set NAME=VALUE does"
+)
+
+// isExtension tells what is of the user's own, and means nothing to anybody else.
+func isExtension(at string) bool { return strings.HasPrefix(at, "x-") || strings.Contains(at, ".x-") }
 
 func variables(set map[string]bool) string {
 	return "$" + strings.Join(slices.Sorted(maps.Keys(set)), ", $")
@@ -119,6 +132,9 @@ func (c *compose) topSecrets(o *object) {
 			}
 		}
 		local := Local{File: s.str("file"), Environment: s.str("environment")}
+		if local.Environment != "" && !isIdentifier(local.Environment) {
+			s.doc.complain(join(s.at, "environment"), "the name of a variable")
+		}
 		if !external {
 			if c.options.Stack != "" && s.str("name") == "" {
 				name = c.options.Stack + "_" + name
@@ -151,16 +167,20 @@ func (c *compose) service(name string, o *object) Workload {
 		k.Image = name
 		reason := "the file names no image, and only says how to build one; a registry has to have it under this name"
 		if !o.has("build") {
-			reason = "the file names no image"
+			reason = "the file names no image; where it adds to another file, " + oneOfAll
 		}
 		w.note("the image is called "+name, reason)
 	}
-	o.ignore("build", "pull_policy")
+	o.ignore("build", "pull_policy", "expose")
 	if o.has("extends") {
-		w.note("what the service extends was left out", "other files are not opened: docker compose config prints one file of all")
+		o.ignore("extends")
+		w.note("what the service extends was left out", notOpened)
 	}
 	if o.has("env_file") {
-		w.note("variables of the env_file were left out", "other files are not opened: docker compose config prints one file of all")
+		w.note("variables of the env_file were left out", notOpened)
+	}
+	if profiles := o.strings("profiles"); len(profiles) > 0 {
+		w.note("it is of the profile "+strings.Join(profiles, ", ")+", and translated all the same", "Kubernetes has no profiles: take it out if it isn't meant to run")
 	}
 	c.environment(o, &k, &w)
 	c.serviceSecrets(o, &k, &w)
@@ -183,7 +203,7 @@ func (c *compose) service(name string, o *object) Workload {
 	w.Containers = []Container{k}
 	for _, at := range o.left() {
 		at = strings.TrimPrefix(at, "services."+name+".")
-		if !strings.HasPrefix(at, "x-") {
+		if !isExtension(at) {
 			w.leave(at)
 		}
 	}
@@ -234,7 +254,7 @@ func (c *compose) environment(o *object, k *Container, w *Workload) {
 			}
 			v.Value, v.Unset = value, false
 		}
-		k.setEnv(v)
+		k.setEnv(o.doc, v)
 	}
 	v, _ := o.get("environment")
 	switch v.(type) {
@@ -425,7 +445,10 @@ func (c *compose) ports(o *object, w *Workload) {
 				continue
 			}
 			ports, ok := shortPorts(text)
-			if !ok {
+			switch {
+			case !ok && strings.Contains(text, "$"):
+				w.note("the port "+text+" is not published", notSet)
+			case !ok:
 				w.leave(fmt.Sprintf("ports[%d]", i))
 			}
 			w.Ports = append(w.Ports, ports...)

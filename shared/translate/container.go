@@ -2,7 +2,6 @@ package translate
 
 import (
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -35,7 +34,7 @@ func (m *manifests) container(w *Workload, o *object, v volumes, user string) Co
 	}
 	for _, e := range o.objects("env") {
 		if env, ok := readVar(w, e); ok {
-			c.setEnv(env)
+			c.setEnv(o.doc, env)
 		}
 	}
 	expandAll(w, &c)
@@ -133,10 +132,9 @@ func (m *manifests) mount(w *Workload, c *Container, o *object, v volumes, gid s
 }
 
 // expandAll resolves $(NAME) in values, commands and arguments, as the kubelet does: NAME is a variable that
-// stands before. What names no variable stays.
+// stands before. What names no variable stays; one whose value is a secret is marked.
 func expandAll(w *Workload, c *Container) {
 	known := map[string]*Var{}
-	var within []string
 	budget := largestExpansion
 	resolve := func(text string) string {
 		if budget <= 0 {
@@ -148,8 +146,7 @@ func expandAll(w *Workload, c *Container) {
 				return "", false
 			}
 			if v.From != nil {
-				within = append(within, name)
-				return "", false
+				return referTo(name), true
 			}
 			return v.Value, true
 		})
@@ -169,10 +166,6 @@ func expandAll(w *Workload, c *Container) {
 	}
 	if budget <= 0 {
 		w.note("$(NAME) stands as it is in some values", "filled in, they would be longer than anybody means them to be")
-	}
-	slices.Sort(within)
-	for _, name := range slices.Compact(within) {
-		w.note("$("+name+") stands as it is within a value or a command", "its value is a secret, and a Swarm puts none into a text: let the process put it together")
 	}
 }
 

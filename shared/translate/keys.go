@@ -23,14 +23,15 @@ func spread(source *Source, w *Workload) {
 		}
 		return keys, true
 	}
+	budget := mostScanned
 	for i := range w.Containers {
 		c := &w.Containers[i]
 		c.Files, c.Env = slices.Clone(c.Files), slices.Clone(c.Env)
 		for _, whole := range c.Whole {
 			keys, known := keysOf(whole.Secret)
 			if !known {
-				keys = named(c, whole.Path)
-				how := "of it, those are taken that variables and arguments name: " + strings.Join(keys, ", ")
+				keys = named(append(mentions(c), source.texts...), whole.Path, &budget)
+				how := "of it, those are taken that variables, arguments and configuration name: " + strings.Join(keys, ", ")
 				if len(keys) == 0 {
 					how = "nothing of it was taken"
 				}
@@ -45,6 +46,11 @@ func spread(source *Source, w *Workload) {
 					"a Swarm secret is one value: a key that comes later has to be added to the service")
 			}
 		}
+		// A variable of env wins, and then that of the last Secret.
+		own, at := map[string]bool{}, map[string]int{}
+		for _, v := range c.Env {
+			own[v.Name] = true
+		}
 		for _, from := range c.EnvFrom {
 			keys, known := keysOf(from.Secret)
 			if !known {
@@ -55,8 +61,12 @@ func spread(source *Source, w *Workload) {
 			}
 			for _, key := range keys {
 				name := from.Prefix + key
-				if !slices.ContainsFunc(c.Env, func(v Var) bool { return v.Name == name }) { // env wins
-					c.Env = append(c.Env, Var{Name: name, From: &Ref{from.Secret, key}, Optional: from.Optional})
+				v := Var{Name: name, From: &Ref{from.Secret, key}, Optional: from.Optional}
+				if i, there := at[name]; there {
+					c.Env[i] = v
+				} else if !own[name] {
+					at[name] = len(c.Env)
+					c.Env = append(c.Env, v)
 				}
 			}
 		}
@@ -64,10 +74,16 @@ func spread(source *Source, w *Workload) {
 	}
 }
 
+// mostScanned is how much text is looked through for the names of keys.
+const mostScanned = 64 << 20
+
 // named are the keys that paths below a directory speak of.
-func named(c *Container, dir string) []string {
+func named(texts []string, dir string, budget *int) []string {
 	var keys []string
-	for _, text := range mentions(c) {
+	for _, text := range texts {
+		if *budget -= len(text); *budget < 0 {
+			break
+		}
 		for {
 			_, rest, found := strings.Cut(text, strings.TrimSuffix(dir, "/")+"/")
 			if !found {

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -21,11 +22,10 @@ func FromManifests(text []byte, options ReadOptions) (*Source, error) {
 }
 
 func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
-	m := manifests{source: &Source{Kind: secret.Kubernetes, Secrets: options.Known}}
+	m := manifests{called: map[int][]string{}, labelled: map[spot][]int{}, source: &Source{Kind: secret.Kubernetes, Secrets: options.Known}}
 	for _, doc := range docs {
 		m.gather(doc, 0)
 	}
-	var other []string
 	for _, o := range m.objects {
 		kind, name := o.str("kind"), o.object("metadata").str("name")
 		spec := o.object("spec")
@@ -50,7 +50,7 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 			if kind == "" {
 				return nil, fmt.Errorf("line %d: it has no kind, so that it is no Kubernetes object", max(o.doc.line, 1))
 			}
-			other = append(other, lower(kind)+"/"+name)
+			m.other(o, kind, name)
 		}
 		if template != nil {
 			m.workload(&w, o, spec, template)
@@ -62,16 +62,50 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 			return nil, fmt.Errorf("%s %s: %w", kind, name, o.doc.err)
 		}
 	}
+	for i, w := range m.source.Workloads {
+		for _, label := range w.PodLabels {
+			at := spot{w.Namespace, label}
+			m.labelled[at] = append(m.labelled[at], i)
+		}
+	}
 	for _, o := range m.services {
 		m.service(o)
 		if o.doc.err != nil {
 			return nil, fmt.Errorf("service %s: %w", o.object("metadata").str("name"), o.doc.err)
 		}
 	}
-	if len(other) > 0 {
-		m.source.Notes = append(m.source.Notes, Note{Text: leftOut + strings.Join(other, ", "), Reason: reasonLeft})
+	for i, names := range m.called {
+		w := &m.source.Workloads[i]
+		w.note("others have to reach it as "+w.Name, "in Kubernetes they do as "+strings.Join(names, ", ")+", by Services of that name")
 	}
+	m.source.Notes = append(m.source.Notes, m.notes...)
 	return m.source, nil
+}
+
+// other notes an object that isn't translated.
+func (m *manifests) other(o *object, kind, name string) {
+	what := lower(kind) + "/" + name
+	var names []string
+	if kind != "CustomResourceDefinition" {
+		names = secretsIn(o)
+	}
+	reason := reasonLeft
+	switch {
+	case kind == "ConfigMap":
+		if data, ok := field(o, "data").(*object); ok {
+			for _, key := range data.keys {
+				if s, ok := data.values[key].(scalar); ok {
+					m.source.texts = append(m.source.texts, s.text)
+				}
+			}
+		}
+	case strings.HasSuffix(kind, "Secret"):
+		reason = "the Secret that comes of it is one of the cluster, and sync takes it from there"
+	case len(names) > 0:
+		reason = "a Swarm has no form of it"
+		what += " (of " + strings.Join(names, ", ") + ")"
+	}
+	m.notes = leave(m.notes, what, reason)
 }
 
 var templated = []string{"Pod", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job", "CronJob"}
@@ -81,6 +115,15 @@ type manifests struct {
 	source   *Source
 	objects  []*object
 	services []*object
+	notes    []Note
+	labelled map[spot][]int   // places of workloads, by each of their pods' labels
+	called   map[int][]string // by the place of a workload, what else others call it
+}
+
+// spot is a label in a namespace.
+type spot struct {
+	namespace string
+	label     Pair
 }
 
 // gather unpacks Lists.
@@ -251,13 +294,16 @@ func (m *manifests) service(o *object) {
 	metadata, spec := o.object("metadata"), o.object("spec")
 	selector := spec.pairs("selector")
 	kind := spec.str("type")
-	for i := range m.source.Workloads {
+	if len(selector) == 0 {
+		return
+	}
+	for _, i := range m.labelled[spot{metadata.str("namespace"), selector[0]}] {
 		w := &m.source.Workloads[i]
-		if w.Namespace != metadata.str("namespace") || len(selector) == 0 || !contains(w.PodLabels, selector) {
+		if !contains(w.PodLabels, selector) {
 			continue
 		}
 		if name := metadata.str("name"); name != w.Name {
-			w.note("others have to reach it as "+w.Name, "in Kubernetes they do as "+name+", by the Service of that name")
+			m.called[i] = append(m.called[i], name)
 		}
 		if kind != "NodePort" && kind != "LoadBalancer" {
 			continue
@@ -312,12 +358,21 @@ func (m *manifests) pod(w *Workload, o *object) {
 		o.doc.complain(join(o.at, "containers"), "a list of at least one")
 	}
 	for _, c := range o.objects("initContainers") {
-		init := m.container(w, c, v, user)
-		w.note("the init container "+init.Name+" was left out", "a Swarm runs nothing before a task: what it prepares has to be in the image, or in the command")
+		if c.str("restartPolicy") == "Always" { // it runs beside the others, for as long as they do
+			container := m.container(w, c, v, user)
+			container.Groups = groups
+			w.Containers = append(w.Containers, container)
+			continue
+		}
+		m.initContainer(w, c, v, user)
 	}
-	for name, at := range v.left {
-		if v.used[name] {
-			w.leave(at)
+	for _, name := range slices.Sorted(maps.Keys(v.left)) {
+		switch why := v.why[name]; {
+		case !v.used[name]:
+		case why != "":
+			w.note(v.left[name]+" was left out"+v.lost[name], why)
+		default:
+			w.leave(v.left[name])
 		}
 	}
 	for _, s := range o.objects("imagePullSecrets") {
@@ -329,6 +384,36 @@ func (m *manifests) pod(w *Workload, o *object) {
 	if w.Kind == "Pod" {
 		o.ignore("nodeName", "priority", "preemptionPolicy", "tolerations") // of a running one, the cluster's doing
 	}
+}
+
+// initContainer says what goes with one that a Swarm can't run.
+func (m *manifests) initContainer(w *Workload, o *object, v volumes, user string) {
+	v.used = map[string]bool{} // what it alone mounts needs no mention
+	var alone Workload
+	alone.Containers = []Container{m.container(&alone, o, v, user)}
+	c := &alone.Containers[0]
+	o.ignore(o.keys...)
+	text := "the init container " + c.Name + " was left out"
+	var names []string
+	for _, ref := range references([]Workload{alone}) {
+		names = append(names, ref.Secret)
+	}
+	for _, whole := range c.Whole {
+		names = append(names, whole.Secret)
+	}
+	for _, from := range c.EnvFrom {
+		names = append(names, from.Secret)
+	}
+	w.note(text+withSecrets(names), "a Swarm runs nothing before a task: what it prepares has to be in the image, or in the command")
+}
+
+// withSecrets says which secrets are left out with something.
+func withSecrets(names []string) string {
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) == 0 {
+		return ""
+	}
+	return ", and with it what it has of " + strings.Join(names, ", ")
 }
 
 func userOf(security *object, otherwise string) string {
@@ -351,7 +436,9 @@ func userOf(security *object, otherwise string) string {
 type volumes struct {
 	files map[string][]volumeFile
 	whole map[string][]volumeWhole
-	left  map[string]string // by name, the path of what isn't a secret's
+	left  map[string]string // by name, what isn't a secret's
+	why   map[string]string // and why a secret is concerned all the same
+	lost  map[string]string // and which
 	used  map[string]bool
 }
 
@@ -370,7 +457,7 @@ type volumeWhole struct {
 }
 
 func (m *manifests) volumes(w *Workload, pod *object) volumes {
-	v := volumes{files: map[string][]volumeFile{}, whole: map[string][]volumeWhole{}, left: map[string]string{}, used: map[string]bool{}}
+	v := volumes{files: map[string][]volumeFile{}, whole: map[string][]volumeWhole{}, left: map[string]string{}, why: map[string]string{}, lost: map[string]string{}, used: map[string]bool{}}
 	for _, o := range pod.objects("volumes") {
 		name := o.str("name")
 		if s := o.object("secret"); s != nil {
@@ -380,6 +467,12 @@ func (m *manifests) volumes(w *Workload, pod *object) volumes {
 		p := o.object("projected")
 		if p == nil {
 			v.left[name] = "the volume " + name
+			if names := secretsIn(o); o.object("csi").str("driver") == storeDriver {
+				v.why[name] = "its files come from a store outside of the cluster: docker secret create makes a secret of each"
+			} else if len(names) > 0 {
+				v.lost[name] = withSecrets(names)
+				v.why[name] = "a Swarm has no such volumes, or has them by a driver of its own"
+			}
 			for _, key := range o.keys {
 				o.ignore(key)
 			}
@@ -405,6 +498,9 @@ func (m *manifests) volumes(w *Workload, pod *object) volumes {
 	}
 	return v
 }
+
+// storeDriver mounts what external stores hold.
+const storeDriver = "secrets-store.csi.k8s.io"
 
 func modeOf(w *Workload, o *object, key string, usual uint32, where string) uint32 {
 	n, there := o.number(key)

@@ -196,7 +196,11 @@ func (k *cluster) containerSpec() Fields {
 		u, errUser := strconv.ParseInt(uid, 10, 64)
 		g, errGroup := strconv.ParseInt(or(gid, "0"), 10, 64)
 		if errUser != nil || errGroup != nil || u < 0 || g < 0 {
-			k.w.note("the user "+c.User+" was left out", "Kubernetes takes numbers; the image's own user holds")
+			reason := "Kubernetes takes numbers; the image's own user holds"
+			if strings.Contains(c.User, "$") {
+				reason = notSet
+			}
+			k.w.note("the user "+c.User+" was left out", reason)
 		} else {
 			security = append(security, Field{"runAsUser", u})
 			if gid != "" {

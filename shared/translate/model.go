@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"slices"
+
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -16,6 +18,8 @@ type Source struct {
 	Local []Local
 	// Notes are on what belongs to no workload.
 	Notes []Note
+	// texts are those of configuration that stands in the same stream: they may name files of secrets.
+	texts []string
 }
 
 // Local is a secret that doesn't exist yet: deploying the Compose file would make it.
@@ -179,11 +183,15 @@ func (n Note) String() string {
 	return text
 }
 
+// mostNotes is how many notes a workload has. Nobody reads more.
+const mostNotes = 500
+
 func (w *Workload) note(text, reason string) {
-	for _, n := range w.notes {
-		if n.Text == text && n.Reason == reason {
-			return
-		}
+	switch n := len(w.notes); {
+	case slices.ContainsFunc(w.notes, func(n Note) bool { return n.Text == text && n.Reason == reason }) || n > mostNotes:
+	case n == mostNotes:
+		w.notes = append(w.notes, Note{Text: "there is more that has no form at the other side", Reason: "these notes are too many to be read"})
+	default:
+		w.notes = append(w.notes, Note{Text: text, Reason: reason})
 	}
-	w.notes = append(w.notes, Note{Text: text, Reason: reason})
 }

@@ -29,6 +29,7 @@ func newNaming(source *Source, refs []Ref, options Options) (*naming, error) {
 	for i, s := range objects {
 		at[s.Name] = i
 	}
+	more := map[int][]secret.Key{} // that aren't known yet
 	for _, ref := range refs {
 		i, known := at[ref.Secret]
 		if !known {
@@ -42,10 +43,23 @@ func newNaming(source *Source, refs []Ref, options Options) (*naming, error) {
 			}
 			objects = append(objects, s)
 		}
-		if _, there := objects[i].Key(ref.Key); !there && source.Kind == secret.Kubernetes {
-			objects[i].Keys = append(slices.Clone(objects[i].Keys), secret.Key{Name: ref.Key})
-			secret.SortKeys(objects[i].Keys)
+		if source.Kind == secret.Kubernetes {
+			more[i] = append(more[i], secret.Key{Name: ref.Key})
 		}
+	}
+	for i, keys := range more {
+		all := slices.Clone(objects[i].Keys)
+		have := map[string]bool{}
+		for _, k := range all {
+			have[k.Name] = true
+		}
+		for _, k := range keys {
+			if !have[k.Name] {
+				all = append(all, k)
+			}
+		}
+		secret.SortKeys(all)
+		objects[i].Keys = all
 	}
 	// A mirror's name is that of all its versions.
 	logical := func(ref Ref) Ref {

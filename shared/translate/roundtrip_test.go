@@ -195,14 +195,14 @@ func facts(source *Source) map[string]string {
 		}
 		for _, c := range w.Containers {
 			say("image", "image %s", c.Image)
-			say("command", "command %q", append(slices.Clone(c.Command), c.Args...))
+			say("command", "command %q", unfilled(append(slices.Clone(c.Command), c.Args...)...))
 			say("command", "entrypoint replaced: %v", len(c.Command) > 0)
 			say("user", "user %q dir %q read-only %v tty %v", c.User, c.Dir, c.ReadOnly, c.TTY)
 			for _, v := range c.Env {
 				if v.From != nil {
 					say("$"+v.Name, "variable %s from %s", v.Name, v.From)
 				} else {
-					say("$"+v.Name, "variable %s=%q unset %v", v.Name, v.Value, v.Unset)
+					say("$"+v.Name, "variable %s=%q unset %v", v.Name, unfilled(v.Value)[0], v.Unset)
 				}
 			}
 			for _, f := range c.Files {
@@ -288,6 +288,8 @@ func fileTarget(t *rapid.T) string {
 		rapid.SampledFrom([]string{"/custom/path/a", "/custom/path/b", "/custom/c", "/etc/app.conf", "/etc/ssl/x", "/etc/ssl/y", "/run/secrets/sub/x", "/with space/a,b", `/with"quote`}),
 	).Draw(t, "target")
 }
+
+func isWithin(file, dir string) bool { return strings.HasPrefix(file, dir+"/") }
 
 func aService(t *rapid.T) engineService {
 	var secrets, env []any

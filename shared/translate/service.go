@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -148,7 +149,7 @@ func readContainerSpec(o *object, w *Workload) Container {
 		c.Args = o.strings("Args")
 	}
 	for _, entry := range o.strings("Env") {
-		c.setEnv(envEntry(entry))
+		c.setEnv(o.doc, envEntry(entry))
 	}
 	for _, s := range o.objects("Secrets") {
 		f := File{Ref: Ref{Secret: s.str("SecretName")}, UID: "0", GID: "0", Mode: 0o444}
@@ -185,13 +186,23 @@ func (*Container) modeTrap(w *Workload, at string, mode int64) {
 	}
 }
 
+// longestPath is what Linux takes.
+const longestPath = 4096
+
+// mostOfContainer is how many variables and how many files a container may have. No container comes near.
+const mostOfContainer = 3_000
+
 // setEnv keeps one entry for each name: the last one holds, as it does in the engine.
-func (c *Container) setEnv(v Var) {
+func (c *Container) setEnv(d *document, v Var) {
 	for i := range c.Env {
 		if c.Env[i].Name == v.Name {
 			c.Env[i] = v
 			return
 		}
+	}
+	if len(c.Env) == mostOfContainer {
+		d.complain("a container", fmt.Sprintf("one with at most %d variables", mostOfContainer))
+		return
 	}
 	c.Env = append(c.Env, v)
 }
@@ -203,6 +214,14 @@ func envEntry(entry string) Var {
 
 // addFile keeps one file for each path: no side lets two meet.
 func (c *Container) addFile(w *Workload, f File) {
+	if len(f.Path) > longestPath {
+		w.note(fmt.Sprintf("%s was left out", f.Ref), fmt.Sprintf("the path of its file is longer than %d characters", longestPath))
+		return
+	}
+	if len(c.Files) == mostOfContainer {
+		w.note("some files of secrets were left out", fmt.Sprintf("there are more than %d", mostOfContainer))
+		return
+	}
 	for _, other := range c.Files {
 		if other.Path == f.Path {
 			w.note(fmt.Sprintf("%s was left out at %s", f.Ref, f.Path), fmt.Sprintf("%s is there already", other.Ref))
@@ -228,21 +247,34 @@ func (w *Workload) unstack() {
 }
 
 // leave notes what has nothing to do with secrets and isn't translated.
-func (w *Workload) leave(what string) {
-	for i := range w.notes {
-		if w.notes[i].Reason == reasonLeft {
-			if !strings.Contains(w.notes[i].Text+",", " "+what+",") {
-				w.notes[i].Text += ", " + what
-			}
-			return
-		}
+func (w *Workload) leave(what string) { w.notes = leave(w.notes, what, reasonLeft) }
+
+// leave adds to the one note on what was left out for a reason.
+func leave(notes []Note, what, reason string) []Note {
+	i := slices.IndexFunc(notes, func(n Note) bool { return n.Reason == reason })
+	if i < 0 {
+		return append(notes, Note{Text: leftOut + what, Reason: reason})
 	}
-	w.notes = append(w.notes, Note{Text: leftOut + what, Reason: reasonLeft})
+	text := notes[i].Text
+	switch {
+	case strings.HasSuffix(text, andMore) || strings.Contains(text+",", " "+what+","):
+	case len(text) > longestNote:
+		notes[i].Text += andMore
+	default:
+		notes[i].Text += ", " + what
+	}
+	return notes
 }
+
+// longestNote is how long a list of what was left out becomes.
+const (
+	longestNote = 10_000
+	andMore     = ", and more"
+)
 
 const (
 	leftOut    = "left out: "
-	reasonLeft = "no secret is concerned by it, and translate knows no form of it at the other side"
+	reasonLeft = "it refers to no secret, and translate knows no form of it at the other side"
 )
 
 func or[T comparable](a, b T) T {

@@ -141,15 +141,16 @@ func (r *Result) Selected() []string {
 // Preparations are commands that make the secrets which a Compose file makes out of something.
 func (r *Result) Preparations() []string {
 	var all []string
+	mirrors := map[string]Ref{}
+	for _, n := range r.Secrets {
+		mirrors[n.Origin.Secret] = n.Mirror
+	}
 	for _, l := range r.Local {
-		for _, n := range r.Secrets {
-			if n.Origin.Secret != l.Name || r.To != secret.Kubernetes {
-				continue
-			}
+		if mirror, there := mirrors[l.Name]; there && r.To == secret.Kubernetes {
 			if l.File != "" {
-				all = append(all, quoteAll([]string{"kubectl", "create", "secret", "generic", n.Mirror.Secret, "--from-file=" + n.Mirror.Key + "=" + l.File}))
+				all = append(all, quoteAll([]string{"kubectl", "create", "secret", "generic", mirror.Secret, "--from-file=" + mirror.Key + "=" + l.File}))
 			} else {
-				all = append(all, "printf %s \"$"+l.Environment+"\" | "+quoteAll([]string{"kubectl", "create", "secret", "generic", n.Mirror.Secret, "--from-file=" + n.Mirror.Key + "=/dev/stdin"}))
+				all = append(all, "printf %s \"$"+l.Environment+"\" | "+quoteAll([]string{"kubectl", "create", "secret", "generic", mirror.Secret, "--from-file=" + mirror.Key + "=/dev/stdin"}))
 			}
 		}
 	}

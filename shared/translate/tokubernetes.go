@@ -25,11 +25,16 @@ type cluster struct {
 }
 
 func (r *Result) toKubernetes(workloads []Workload, names *naming, options Options) {
+	taken := map[string]int{}
 	for i := range workloads {
 		w := &workloads[i]
 		k := &cluster{w: w, names: names, options: options, t: Translated{Object: w.Object()}}
 		k.kind = k.chooseKind()
 		k.name = k.dnsName(w.Name)
+		if name := free(k.name, taken); name != k.name {
+			w.note(w.Name+" is called "+name, k.name+" is what another one is called already")
+			k.name = name
+		}
 		k.pair("docker service create", "kind: "+k.kind)
 		k.pair("--name "+quote(swarmName(w)), "metadata.name: "+k.name)
 		if len(w.Containers) > 0 {
@@ -110,6 +115,17 @@ func dnsLabel(name string) string {
 	return or(label, "unnamed")
 }
 
+// free gives a name, or with a number behind it one that isn't taken.
+func free(name string, taken map[string]int) string {
+	unique := name
+	for taken[unique] > 0 {
+		taken[name]++
+		unique = strings.Trim(fmt.Sprintf("%.50s", name), "-_.") + "-" + decimal(int64(taken[name]))
+	}
+	taken[unique]++
+	return unique
+}
+
 func (k *cluster) container(c *Container) {
 	k.pair(quote(c.Image), "image: "+c.Image)
 	k.environment(c)
@@ -130,6 +146,9 @@ func (k *cluster) environment(c *Container) {
 		case !variableName.MatchString(v.Name):
 			k.w.note("the variable "+v.Name+" was left out", "Kubernetes takes no such name")
 		default:
+			if !oldVariableName.MatchString(v.Name) {
+				k.w.note("the variable "+v.Name+" needs Kubernetes 1.32 or newer", "before, names of variables were of letters, digits and -_. alone")
+			}
 			if strings.Contains(strings.ReplaceAll(v.Value, escapedTemplate, ""), "{{") {
 				k.w.note("$"+v.Name+" stands as it is", "Kubernetes fills in no templates: {{ }} of a Swarm has no form")
 			}
@@ -142,15 +161,22 @@ func (k *cluster) environment(c *Container) {
 
 // pointer marks, for people, a variable that holds the path of a secret's file.
 func pointer(files []File, v Var) string {
+	if !path.IsAbs(v.Value) {
+		return ""
+	}
+	at := path.Clean(v.Value)
 	for _, f := range files {
-		if path.IsAbs(v.Value) && path.Clean(v.Value) == f.Path {
+		if at == f.Path {
 			return "\n(the path of the file of " + f.Ref.String() + ")"
 		}
 	}
 	return ""
 }
 
-var variableName = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+var (
+	variableName    = regexp.MustCompile(`^[ -<>-~]+$`)
+	oldVariableName = regexp.MustCompile(`^[-._a-zA-Z][-._a-zA-Z0-9]*$`)
+)
 
 // files makes a volume of each directory that files go to.
 func (k *cluster) files(c *Container) {
@@ -159,47 +185,45 @@ func (k *cluster) files(c *Container) {
 	}
 	k.owners(c)
 	files := slices.Clone(c.Files)
-	dirs := directories(files)
-	used := map[string]bool{}
-	for _, dir := range dirs {
-		var within []File
-		for _, f := range files {
-			if home(f.Path, dirs) == dir {
-				within = append(within, f)
+	used := map[string]int{}
+	for _, d := range directories(files) {
+		k.volume(d.path, d.files, used)
+	}
+}
+
+// directory is one that a volume stands for.
+type directory struct {
+	path  string
+	files []File
+}
+
+// directories are those that volumes stand for, in the order of their files: none is within another, since nothing
+// can be mounted within a volume of secrets.
+func directories(files []File) []*directory {
+	holds := map[string]bool{}
+	for _, f := range files {
+		holds[path.Dir(f.Path)] = true
+	}
+	var all []*directory
+	at := map[string]*directory{}
+	for _, f := range files {
+		// The uppermost one that is a volume: in one that every image has, files are mounted by themselves.
+		home := path.Dir(f.Path)
+		for above := home; above != "/"; {
+			above = path.Dir(above)
+			if holds[above] && !shared(above) {
+				home = above
 			}
 		}
-		k.volume(dir, within, used)
-	}
-}
-
-// directories are those that volumes stand for: none is within another, since nothing can be mounted within a
-// volume of secrets.
-func directories(files []File) []string {
-	var dirs []string
-	for _, f := range files {
-		if dir := path.Dir(f.Path); !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
+		d := at[home]
+		if d == nil {
+			d = &directory{path: home}
+			at[home] = d
+			all = append(all, d)
 		}
+		d.files = append(d.files, f)
 	}
-	top := slices.DeleteFunc(slices.Clone(dirs), func(d string) bool {
-		return slices.ContainsFunc(dirs, func(above string) bool { return above != d && isWithin(d, above) && !shared(above) })
-	})
-	return top
-}
-
-func isWithin(file, dir string) bool {
-	return strings.HasPrefix(file, strings.TrimSuffix(dir, "/")+"/")
-}
-
-// home is the directory of dirs that a file is in: the longest.
-func home(file string, dirs []string) string {
-	best := ""
-	for _, d := range dirs {
-		if isWithin(file, d) && len(d) > len(best) {
-			best = d
-		}
-	}
-	return best
+	return all
 }
 
 // shared tells directories in which every image has something.
@@ -227,15 +251,12 @@ func ownDirectory(dir string) bool {
 }
 
 // volume makes one of the files in a directory, and says how it is mounted.
-func (k *cluster) volume(dir string, files []File, used map[string]bool) {
+func (k *cluster) volume(dir string, files []File, used map[string]int) {
 	name := dnsLabel(strings.TrimPrefix(dir, "/"))
 	if dir == "/" {
 		name = "root"
 	}
-	for i := 2; used[name]; i++ {
-		name = dnsLabel(fmt.Sprintf("%.50s-%d", dnsLabel(strings.TrimPrefix(dir, "/")), i))
-	}
-	used[name] = true
+	name = free(name, used)
 	alone := k.alone(dir, files)
 	usual := usualMode(files)
 	var secrets []string

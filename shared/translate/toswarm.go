@@ -19,14 +19,21 @@ type service struct {
 	env     []Var
 	command []string // replaces the entrypoint, as a whole with its arguments
 	args    []string
+	// optional are secrets that need not be there in Kubernetes.
+	optional []string
 }
 
 func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
+	taken := map[string]int{}
 	for i := range workloads {
 		w := &workloads[i]
 		for j := range w.Containers {
 			s := &service{w: w, c: &w.Containers[j], names: names, options: options, t: Translated{Object: w.Object()}}
 			s.name = s.serviceName(j)
+			if name := free(s.name, taken); name != s.name && options.Form != Update {
+				w.note(s.name+" is called "+name, "another service has that name")
+				s.name = name
+			}
 			s.t.Name = s.name
 			s.pair("docker service create", "kind: "+w.Kind)
 			s.pair("--name "+s.name, "metadata.name: "+w.Name)
@@ -86,33 +93,55 @@ func (s *service) serviceName(n int) string {
 
 func (s *service) translate() {
 	c := s.c
+	if c.Image == "" && !s.options.Form.wiring() {
+		c.Image = s.name
+		s.w.note("the image is called "+s.name, "the manifest names none: where it is a patch, --update has what it adds to a service, and kubectl kustomize prints the whole")
+	}
 	for _, f := range c.Files {
 		to := f
 		to.Ref = s.names.targets[f.Ref]
 		s.files = append(s.files, to)
 		s.pair("--secret "+quote(secretFlag(to.Ref.Secret, to)), filePiece(f))
 		if f.Optional {
-			s.w.note(fmt.Sprintf("the secret %s has to be there", to.Ref.Secret), "a Swarm starts no service whose secret is missing, and in Kubernetes this one is optional")
+			s.needed(to.Ref.Secret)
 		}
 		if !f.Alone {
 			s.w.note("files of secrets keep the value that they have when a task starts", "a Swarm's secrets never change: docker secretx rotate, or sync --rollout, brings a new one by an update of the service")
 		}
 	}
-	var fromSecrets []Var
+	var fromSecrets, composed []Var
 	for _, v := range c.Env {
-		if v.From != nil {
+		switch {
+		case v.From != nil:
 			fromSecrets = append(fromSecrets, v)
-			continue
+		case len(referred(v.Value)) > 0:
+			composed = append(composed, v)
+		default:
+			s.variable(v)
 		}
-		s.env = append(s.env, v)
-		s.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+v.Value+pointer(c.Files, v))
 	}
 	s.commands()
-	s.variables(fromSecrets)
+	s.variables(fromSecrets, composed)
 	s.oneMode()
+	if len(s.optional) > 0 {
+		s.w.note("there have to be the secrets "+strings.Join(s.optional, ", "), "a Swarm starts no service whose secret is missing, and in Kubernetes these are optional")
+	}
 	if strings.HasPrefix(c.User, ":") {
 		s.w.note("the group "+c.User[1:]+" of its processes was left out", "a Swarm takes a group only together with a user")
 		c.User = ""
+	}
+}
+
+// variable adds one whose value is as it is.
+func (s *service) variable(v Var) {
+	s.env = append(s.env, v)
+	s.pair("--env "+quote(v.Name+"="+v.Value), "env: name: "+v.Name+"\n     value: "+v.Value+pointer(s.c.Files, v))
+}
+
+// needed notes a secret that in Kubernetes is optional.
+func (s *service) needed(name string) {
+	if !slices.Contains(s.optional, name) {
+		s.optional = append(s.optional, name)
 	}
 }
 
@@ -128,10 +157,10 @@ func filePiece(f File) string {
 func (s *service) commands() {
 	s.command, s.args = s.c.Command, s.c.Args
 	if len(s.command) > 0 {
-		s.pair("--entrypoint "+quote(s.command[0]), "command: "+strings.Join(s.command, " "))
+		s.pair("--entrypoint "+quote(unfilled(s.command[0])[0]), "command: "+strings.Join(unfilled(s.command...), " "))
 	}
 	if len(s.args) > 0 {
-		s.pair(quoteAll(s.args), "args: "+strings.Join(s.args, " "))
+		s.pair(quoteAll(unfilled(s.args...)), "args: "+strings.Join(unfilled(s.args...), " "))
 	}
 }
 
@@ -152,19 +181,20 @@ func (s *service) whole() []string {
 }
 
 // variables gives the container those whose value is a secret, which a Swarm has no form for.
-func (s *service) variables(vars []Var) {
+func (s *service) variables(vars, composed []Var) {
+	whole := s.whole()
+	byShell := s.options.Env != EnvFile && len(whole) > 0
+	whole = s.fillIn(vars, composed, whole, byShell)
 	if len(vars) == 0 {
 		return
 	}
-	whole := s.whole()
-	byShell := s.options.Env != EnvFile && len(whole) > 0
 	var byFile []string
 	var pairs []Pair
 	for _, v := range vars {
 		to := s.names.targets[*v.From]
 		right := fmt.Sprintf("env: name: %s\n     valueFrom.secretKeyRef:\n       name: %s, key: %s", v.Name, v.From.Secret, v.From.Key)
 		if v.Optional {
-			s.w.note(fmt.Sprintf("the secret %s has to be there", to.Secret), "a Swarm starts no service whose secret is missing, and in Kubernetes this one is optional")
+			s.needed(to.Secret)
 		}
 		f := File{Ref: to, Path: envDirectory + v.Name, Mode: 0o444, UID: "0", GID: "0"}
 		if byShell && isIdentifier(v.Name) {
@@ -179,7 +209,9 @@ func (s *service) variables(vars []Var) {
 			continue
 		}
 		f.Path = swarmDirectory + "/" + to.Secret
-		if !slices.ContainsFunc(s.files, func(o File) bool { return o.Path == f.Path }) {
+		if i := slices.IndexFunc(s.files, func(o File) bool { return o.Ref == to && !strings.HasPrefix(o.Path, envDirectory) }); i >= 0 {
+			f = s.files[i]
+		} else {
 			s.files = append(s.files, f)
 		}
 		byFile = append(byFile, v.Name)
@@ -196,7 +228,11 @@ func (s *service) variables(vars []Var) {
 	}
 	if len(byFile) > 0 {
 		reason := "a Swarm gives secrets as files alone; the image has to know NAME_FILE"
-		if s.options.Env != EnvFile {
+		switch {
+		case s.options.Env == EnvFile:
+		case len(whole) > 0:
+			reason += ". No shell can set a variable of such a name"
+		default:
 			reason += ". What the image runs isn't known, so that no shell could set the variable first: --image-command IMAGE=COMMAND says it, or a command in the manifest does"
 		}
 		s.w.note("$"+strings.Join(byFile, ", $")+": the path of a file is in $"+byFile[0]+"_FILE instead", reason)
@@ -355,9 +391,6 @@ func (s *service) create() [][]string {
 		flag("--entrypoint", quote(s.command[0]))
 		args = append(slices.Clone(s.command[1:]), s.args...)
 	}
-	if len(args) > 0 && strings.HasPrefix(c.Image, "-") || c.Image == "" {
-		s.w.note("there is no image", "a service can't be without one")
-	}
 	flag(c.Image)
 	if len(args) > 0 {
 		groups[len(groups)-1] = append(groups[len(groups)-1], args...)
@@ -371,8 +404,12 @@ func (s *service) update() [][]string {
 	for _, f := range s.files {
 		groups = append(groups, []string{"--secret-add", secretFlag(f.Ref.Secret, f)})
 	}
+	paths := map[string]bool{}
+	for _, f := range s.files {
+		paths[f.Path] = true
+	}
 	for _, v := range s.env {
-		if s.pointsToSecret(v) {
+		if paths[path.Clean(v.Value)] {
 			groups = append(groups, []string{"--env-add", v.Name + "=" + untemplated(v.Value)})
 		}
 	}
@@ -380,11 +417,6 @@ func (s *service) update() [][]string {
 		groups = append(groups, []string{"--entrypoint", s.command[0]}, []string{"--args", quoteAll(s.command[1:])})
 	}
 	return append(groups, []string{s.name})
-}
-
-// pointsToSecret tells variables that hold the path of a secret's file.
-func (s *service) pointsToSecret(v Var) bool {
-	return slices.ContainsFunc(s.files, func(f File) bool { return path.Clean(v.Value) == f.Path })
 }
 
 // compose is a service of a Compose file.

@@ -182,14 +182,18 @@ func (s *Source) With(o *Source) (*Source, error) {
 	if s.Kind != o.Kind {
 		return nil, fmt.Errorf("it is of %s, and what was read before is of %s: one side at a time", o.Kind, s.Kind)
 	}
+	have := map[[2]string]bool{}
+	for _, w := range s.Workloads {
+		have[[2]string{w.Object(), w.Namespace}] = true
+	}
 	for _, w := range o.Workloads {
-		if slices.ContainsFunc(s.Workloads, func(have Workload) bool { return have.Object() == w.Object() && have.Namespace == w.Namespace }) {
+		if have[[2]string{w.Object(), w.Namespace}] {
 			return nil, fmt.Errorf("%s is in what was read before, too: nothing is merged (docker compose config prints one file of all)", w.Object())
 		}
 	}
 	return &Source{
 		Kind: s.Kind, Workloads: append(slices.Clone(s.Workloads), o.Workloads...), Secrets: append(slices.Clone(s.Secrets), o.Secrets...),
-		Local: append(slices.Clone(s.Local), o.Local...), Notes: append(slices.Clone(s.Notes), o.Notes...),
+		Local: append(slices.Clone(s.Local), o.Local...), Notes: append(slices.Clone(s.Notes), o.Notes...), texts: append(slices.Clone(s.texts), o.texts...),
 	}, nil
 }
 
@@ -239,12 +243,14 @@ func Translate(source *Source, options Options) (*Result, error) {
 	for _, ref := range references(workloads) {
 		r.Secrets = append(r.Secrets, Named{Origin: ref, Mirror: names.targets[ref], Selected: names.selected[ref]})
 	}
+	at := map[string]int{} // of a Swarm, whose secrets are one value each
+	for i, n := range r.Secrets {
+		at[n.Origin.Secret] = i
+	}
 	for _, local := range source.Local {
-		for i := range r.Secrets {
-			if r.Secrets[i].Origin.Secret == local.Name {
-				r.Secrets[i].Selected = ""
-				r.Local = append(r.Local, local)
-			}
+		if i, needed := at[local.Name]; needed {
+			r.Secrets[i].Selected = ""
+			r.Local = append(r.Local, local)
 		}
 	}
 	if to == secret.Kubernetes {
@@ -282,10 +288,12 @@ func (s *Source) Unknown() []string {
 	if s.Kind == secret.Swarm {
 		return nil
 	}
+	seen := map[string]bool{}
 	for _, w := range s.Workloads {
 		for _, c := range w.Containers {
 			needs := len(c.EnvFrom) > 0 || slices.ContainsFunc(c.Env, func(v Var) bool { return v.From != nil })
-			if needs && len(c.Command) == 0 && c.Image != "" && !slices.Contains(images, c.Image) {
+			if needs && len(c.Command) == 0 && c.Image != "" && !seen[c.Image] {
+				seen[c.Image] = true
 				images = append(images, c.Image)
 			}
 		}
@@ -296,9 +304,13 @@ func (s *Source) Unknown() []string {
 // Whole are the Secrets all of whose keys are meant and not known, each once.
 func (s *Source) Whole() []string {
 	var names []string
+	seen := map[string]bool{}
+	for _, known := range s.Secrets {
+		seen[known.Name] = true
+	}
 	add := func(name string) {
-		known := slices.ContainsFunc(s.Secrets, func(k secret.Secret) bool { return k.Name == name })
-		if !known && !slices.Contains(names, name) {
+		if !seen[name] {
+			seen[name] = true
 			names = append(names, name)
 		}
 	}
@@ -318,8 +330,10 @@ func (s *Source) Whole() []string {
 // References are the secrets that the workloads refer to, by name.
 func (s *Source) References() []string {
 	var names []string
+	seen := map[string]bool{}
 	for _, ref := range references(s.Workloads) {
-		if !slices.Contains(names, ref.Secret) {
+		if !seen[ref.Secret] {
+			seen[ref.Secret] = true
 			names = append(names, ref.Secret)
 		}
 	}

@@ -82,7 +82,9 @@ func parse(text []byte) ([]*object, error) {
 	if first := bytes.TrimLeft(text, " \t\r\n"); len(first) > 0 && (first[0] == '{' || first[0] == '[') && json.Valid(first) {
 		tops, err = parseJSON(first)
 	} else {
-		tops, err = parseYAML(text)
+		if tops, err = parseYAML(text); err != nil && bytes.Contains(text, []byte("{{")) {
+			err = fmt.Errorf("%w; it looks like a template: what is between {{ and }} has to be filled in first, as helm template does for a chart", err)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -187,7 +189,9 @@ func (g *grower) count(text string, depth int) error {
 }
 
 func (g *grower) fromJSON(value any, at string, depth int, doc *document) (any, error) {
-	plain := func(text, tag string) (any, error) { return scalar{text: text, tag: tag}, g.count(text, depth) }
+	plain := func(text, tag string) (any, error) {
+		return scalar{text: withoutMarks(text), tag: tag}, g.count(text, depth)
+	}
 	switch v := value.(type) {
 	case string:
 		return plain(v, "!!str")
@@ -233,7 +237,7 @@ func (g *grower) fromYAML(node *yaml.Node, at string, depth int, doc *document) 
 	case yaml.AliasNode:
 		return g.fromYAML(node.Alias, at, depth+1, doc)
 	case yaml.ScalarNode:
-		return scalar{text: node.Value, tag: node.ShortTag(), line: node.Line}, nil
+		return scalar{text: withoutMarks(node.Value), tag: node.ShortTag(), line: node.Line}, nil
 	case yaml.SequenceNode:
 		list := make([]any, 0, len(node.Content))
 		for i, element := range node.Content {

@@ -49,7 +49,7 @@ func unwrap(c *Container) {
 	}
 	c.Env = slices.Clone(c.Env)
 	for _, v := range vars {
-		c.setEnv(v)
+		c.setEnv(&document{}, v)
 	}
 	c.Files = slices.DeleteFunc(files, func(f File) bool { return strings.HasPrefix(f.Path, envDirectory) })
 	c.Command, c.Args = rest[1:], nil
