@@ -62,6 +62,9 @@ func readCompose(o *object, options ReadOptions, source *Source) error {
 		}
 		return errors.New("it has no services, and isn't a Compose file of version 2 or later")
 	}
+	if len(services.keys) > mostWorkloads {
+		return fmt.Errorf("it has %d services, and more than %d are not read", len(services.keys), mostWorkloads)
+	}
 	restore := c.interpolating(o)
 	defer restore()
 	o.ignore("version", "name")
@@ -172,8 +175,10 @@ func (c *compose) service(name string, o *object) Workload {
 		w.note("the image is called "+name, reason)
 	}
 	o.ignore("build", "pull_policy", "expose")
-	if o.has("extends") {
-		o.ignore("extends")
+	if from, there := o.get("extends"); there {
+		if from, ok := from.(*object); ok {
+			from.ignore(from.keys...)
+		}
 		w.note("what the service extends was left out", notOpened)
 	}
 	if o.has("env_file") {

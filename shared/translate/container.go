@@ -107,6 +107,10 @@ func (m *manifests) mount(w *Workload, c *Container, o *object, v volumes, gid s
 		return m
 	}
 	for _, f := range v.files[volume] {
+		if len(c.Files) == mostOfContainer {
+			c.addFile(w, File{}) // which says so
+			return
+		}
 		file := File{Ref: f.ref, Path: path.Join(at, f.path), Mode: mode(f.mode), UID: "0", GID: gid, Optional: f.optional}
 		if sub != "" {
 			rest, below := strings.CutPrefix(f.path, sub+"/")

@@ -55,6 +55,9 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 		if template != nil {
 			m.workload(&w, o, spec, template)
 			m.source.Workloads = append(m.source.Workloads, w)
+			if m.containers += len(w.Containers); m.containers > mostWorkloads {
+				return nil, fmt.Errorf("it has more containers than the %d that are read", mostWorkloads)
+			}
 		} else if slices.Contains(templated, kind) {
 			o.doc.complain("spec", "one with the template of its pods")
 		}
@@ -116,8 +119,10 @@ type manifests struct {
 	objects  []*object
 	services []*object
 	notes    []Note
-	labelled map[spot][]int   // places of workloads, by each of their pods' labels
-	called   map[int][]string // by the place of a workload, what else others call it
+	// containers is how many have been read.
+	containers int
+	labelled   map[spot][]int   // places of workloads, by each of their pods' labels
+	called     map[int][]string // by the place of a workload, what else others call it
 }
 
 // spot is a label in a namespace.
@@ -302,7 +307,7 @@ func (m *manifests) service(o *object) {
 		if !contains(w.PodLabels, selector) {
 			continue
 		}
-		if name := metadata.str("name"); name != w.Name {
+		if name := metadata.str("name"); name != w.Name && len(m.called[i]) < 10 {
 			m.called[i] = append(m.called[i], name)
 		}
 		if kind != "NodePort" && kind != "LoadBalancer" {

@@ -30,6 +30,9 @@ func FromServices(text []byte) (*Source, error) {
 
 func fromServices(docs []*object) (*Source, error) {
 	source := &Source{Kind: secret.Swarm}
+	if len(docs) > mostWorkloads {
+		return nil, fmt.Errorf("it has %d services, and more than %d are not read", len(docs), mostWorkloads)
+	}
 	for _, doc := range docs {
 		w := readService(doc)
 		if doc.doc.err != nil {

@@ -209,10 +209,10 @@ func directories(files []File) []*directory {
 	for _, f := range files {
 		// The uppermost one that is a volume: in one that every image has, files are mounted by themselves.
 		home := path.Dir(f.Path)
-		for above := home; above != "/"; {
-			above = path.Dir(above)
-			if holds[above] && !shared(above) {
+		for i := 1; i < len(home); i++ {
+			if above := home[:i]; home[i] == '/' && holds[above] && !shared(above) {
 				home = above
+				break
 			}
 		}
 		d := at[home]

@@ -17,13 +17,15 @@ import (
 // What is read is bounded before it costs anything: no Compose file or manifest of this world comes near,
 // and what somebody made up to blow up a reader stops here.
 const (
-	LargestText = 4 << 20    // bytes
-	mostMarks   = 800_000    // characters that may begin a YAML node: a node takes some 200 bytes
-	mostNodes   = 500_000    // once aliases are expanded
-	mostBytes   = 16 << 20   // of scalars, once aliases are expanded
-	deepest     = 100        // levels
-	mostTexts   = 10_000     // documents in a stream
-	marks       = ",[{:-?\n" // what a YAML node begins or ends with
+	LargestText = 4 << 20  // bytes
+	mostMarks   = 800_000  // characters that may begin a YAML node: a node takes some 200 bytes
+	mostNodes   = 500_000  // once aliases are expanded
+	mostBytes   = 16 << 20 // of scalars, once aliases are expanded
+	deepest     = 100      // levels
+	// What one text may hold of what is translated.
+	mostWorkloads = 5_000
+	mostTexts     = 10_000     // documents in a stream
+	marks         = ",[{:-?\n" // what a YAML node begins or ends with
 )
 
 // scalar is a value as it was written, which a number doesn't tell any more: 0400 and 256 are the same.
@@ -271,6 +273,9 @@ func (g *grower) fromYAML(node *yaml.Node, at string, depth int, doc *document) 
 				return nil, err
 			}
 			if key.ShortTag() != "!!merge" {
+				if _, there := o.values[key.Value]; there {
+					return nil, fmt.Errorf("line %d: %s stands twice in one mapping: which of the two is meant?", key.Line, path)
+				}
 				o.set(key.Value, e)
 				continue
 			}
