@@ -148,6 +148,7 @@ func TestLooksInside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := serve(t, e, 1, func(s *swarm.ServiceSpec) {
+				here(s) // TestNodes looks at the others
 				change(s.TaskTemplate.ContainerSpec)
 				s.TaskTemplate.ContainerSpec.Env = []string{"A_FILE=/etc/app/deep", "OTHER_FILE=/run/secrets/none", "PLAIN=x"}
 			}, reference(refs[0], "plain", "0", "0", 0o444), reference(refs[1], "/etc/app/deep", "1000", "1001", 0o400))
