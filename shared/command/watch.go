@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type watchOptions struct {
 	audit  string
 	listen string
 	lease  string
+	events bool
 }
 
 func (o *watchOptions) addFlags(flags *pflag.FlagSet) {
@@ -32,13 +34,14 @@ func (o *watchOptions) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.resync, "resync", time.Hour, "With --watch: compare everything about this often, to be safe")
 	flags.StringVar(&o.audit, "audit", "", "With --watch: write what is done as JSON lines to this `file`, - for the output")
 	flags.StringVar(&o.listen, "listen", "", "With --watch: answer /healthz, /readyz and /metrics at this `address`, such as :8080")
+	flags.BoolVar(&o.events, "events", false, "With --watch: tell what is done by Events on the Secrets in Kubernetes, and on the Lease")
 	flags.StringVar(&o.lease, "leader-elect", "", "With --watch: of several that run, let only the holder of this Lease write, `NAMESPACE/NAME`")
 }
 
 // check looks at flags that don't go together.
 func (o *watchOptions) check(flags *pflag.FlagSet, printer Printer) error {
 	if !o.watch {
-		for _, name := range []string{"resync", "audit", "listen", "leader-elect"} {
+		for _, name := range []string{"resync", "audit", "listen", "events", "leader-elect"} {
 			if flags.Changed(name) {
 				return fmt.Errorf("--%s goes with --watch", name)
 			}
@@ -103,6 +106,13 @@ func lineOf(e watch.Event) string {
 		}
 		if o.Result == apply.Interrupted {
 			return ""
+		}
+		return line
+	case watch.Left:
+		item := e.Outcome.Item
+		line := fmt.Sprintf("%s%s at %s: %s", whose, cmp.Or(item.Name, strings.Join(item.Origins, ",")), e.To.Name, item.State)
+		if item.Reason != "" {
+			line += ": " + item.Reason
 		}
 		return line
 	case watch.Failure:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/secretx/secretx/shared/audit"
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/events"
 	"github.com/secretx/secretx/shared/metrics"
 	"github.com/secretx/secretx/shared/mirror"
 	"github.com/secretx/secretx/shared/mirrorfile"
@@ -34,6 +35,8 @@ type watching struct {
 	progress *progress
 	log      *audit.Log
 	counts   *metrics.Metrics
+	events   *events.Teller // nil where nobody wants any
+	identity string
 	files    *mirrorfile.Files // nil without any
 	again    func() ([]*group, error)
 
@@ -56,6 +59,15 @@ func runWatch(ctx context.Context, groups []*group, again func() ([]*group, erro
 		return err
 	}
 	w := &watching{options: options, host: host, progress: progress, log: log, counts: metrics.New(options.watching.lease != ""), again: again, groups: groups}
+	machine, err := os.Hostname() // in a pod, its name
+	if err != nil {
+		return err
+	}
+	w.identity = machine + "_" + strings.ToLower(rand.Text()[:8])
+	if options.watching.events {
+		w.events = events.New(w.identity, progress.say)
+		go w.events.Run(ctx)
+	}
 	if len(options.files) > 0 {
 		w.files = mirrorfile.Follow(options.files)
 	}
@@ -108,17 +120,13 @@ func (w *watching) elected() (func(context.Context) error, error) {
 	if !ok {
 		return nil, errors.New("--leader-elect: there are no Leases")
 	}
-	machine, err := os.Hostname() // in a pod, its name
-	if err != nil {
-		return nil, err
-	}
-	identity := machine + "_" + strings.ToLower(rand.Text()[:8])
+	board, _ := at.(endpoint.Announcer)
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		var last endpoint.Leadership
 		err := elector.Lead(ctx, endpoint.Election{
-			Lease: name, Identity: identity,
+			Lease: name, Identity: w.identity,
 			Do: func(ctx context.Context) {
 				if err := w.run(ctx); err != nil && ctx.Err() == nil {
 					cancel(err)
@@ -126,12 +134,18 @@ func (w *watching) elected() (func(context.Context) error, error) {
 			},
 			Heard: func(now endpoint.Leadership) {
 				w.counts.Lead(now)
+				if w.events != nil && board != nil && now.UID != "" {
+					w.events.Board(board, name, now.UID)
+				}
 				switch {
 				case now.Leading && !last.Leading:
+					if w.events != nil {
+						w.events.Tell(endpoint.Notice{Reason: events.Elected, Action: "Elect", Text: w.identity + " became leader"})
+					}
 					w.progress.say("leading, by the lease " + w.options.watching.lease)
 				case !now.Leading && last.Leading:
 					w.progress.say("not leading any more")
-				case !now.Leading && now.Holder != last.Holder && now.Holder != "" && now.Holder != identity:
+				case !now.Leading && now.Holder != last.Holder && now.Holder != "" && now.Holder != w.identity:
 					w.progress.say("standby: " + now.Holder + " leads")
 				}
 				last = now
@@ -221,7 +235,7 @@ func (w *watching) loops(ctx context.Context, groups []*group) {
 	all := make([]*watch.Loop, len(groups))
 	for i, g := range groups {
 		all[i] = watch.New(&g.Pair, watch.Options{
-			Concurrency: w.options.concurrency, Resync: w.options.watching.resync, Tell: w.tell,
+			Concurrency: w.options.concurrency, Resync: w.options.watching.resync, Tell: w.tell(g),
 			RollsOut: func(name string) bool {
 				return slices.ContainsFunc(g.declared, func(m mirrorfile.Mirror) bool { return m.Name == name && (m.Rollout || w.options.rollout) })
 			},
@@ -249,12 +263,21 @@ func (w *watching) loops(ctx context.Context, groups []*group) {
 	running.Wait()
 }
 
-func (w *watching) tell(e watch.Event) {
-	w.telling.Lock()
-	defer w.telling.Unlock()
-	w.log.Record(e)
-	w.counts.Record(e)
-	if line := lineOf(e); line != "" {
-		w.progress.say(line)
+// tell gives what is told of what happens to the mirrors of a group.
+func (w *watching) tell(g *group) func(watch.Event) {
+	var ends events.Ends
+	ends.From, _ = g.From.(endpoint.Announcer)
+	ends.To, _ = g.To.(endpoint.Announcer)
+	return func(e watch.Event) {
+		w.telling.Lock()
+		defer w.telling.Unlock()
+		w.log.Record(e)
+		w.counts.Record(e)
+		if w.events != nil {
+			w.events.Record(ends, e)
+		}
+		if line := lineOf(e); line != "" {
+			w.progress.say(line)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -29,7 +31,12 @@ func (e *Endpoint) Lead(ctx context.Context, asked endpoint.Election) error {
 		return err
 	}
 	failed := asked.Failed
-	asked.Failed = func(err error) { failed(c.fail(ctx, "hold lease", asked.Lease, err)) }
+	asked.Failed = func(err error) {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%s has not answered within %s", c.server, usual.patience().Round(time.Second))
+		}
+		failed(c.fail(ctx, "hold lease", asked.Lease, err))
+	}
 	candidate := &election{Election: asked, terms: usual, leases: &leaseObject{c, asked.Lease}}
 	return candidate.run(klog.NewContext(ctx, klog.Logger{}))
 }
