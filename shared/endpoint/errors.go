@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -60,4 +61,12 @@ func (e *Error) Unwrap() []error {
 		all = append(all, e.Cause)
 	}
 	return all
+}
+
+// Ended says why a context has: of a time limit, which it was; otherwise context.Canceled.
+func Ended(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	return ctx.Err()
 }

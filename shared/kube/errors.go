@@ -27,7 +27,7 @@ func (c *connection) fail(ctx context.Context, op, object string, err error, val
 	var request *url.Error
 	switch {
 	case ctx.Err() != nil:
-		failure.Cause = ctx.Err()
+		failure.Cause = endpoint.Ended(ctx)
 	case errors.As(err, &status):
 		failure.Reason, failure.Hint = c.judge(err)
 		failure.Cause = errors.New(secret.Redact(status.Status().Message, values...))

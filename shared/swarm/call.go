@@ -89,7 +89,7 @@ func missingSecret(err error) bool {
 func (e *Endpoint) fail(ctx context.Context, op, object string, err error, values ...secret.Value) *endpoint.Error {
 	failure := &endpoint.Error{Op: op, Object: object, Place: e.name}
 	if ctx.Err() != nil {
-		failure.Cause = ctx.Err()
+		failure.Cause = endpoint.Ended(ctx)
 		return failure
 	}
 	if typed := (*endpoint.Error)(nil); errors.As(err, &typed) {

@@ -203,7 +203,8 @@ func briefly(do func()) {
 
 // follow reads the log of a job while it watches its task.
 func (e *Endpoint) follow(ctx context.Context, g *engine, w work) error {
-	limited, cancel := context.WithTimeout(ctx, e.options.Timeout)
+	late := fmt.Errorf("not all came within %s", e.options.Timeout)
+	limited, cancel := context.WithTimeoutCause(ctx, e.options.Timeout, late)
 	log := &logReader{api: g.api, work: w}
 	read := make(chan error, 1)
 	var reader sync.WaitGroup
@@ -225,7 +226,7 @@ func (e *Endpoint) follow(ctx context.Context, g *engine, w work) error {
 			case ctx.Err() != nil:
 				return e.fail(ctx, w.op, "", err)
 			case limited.Err() != nil:
-				return e.cannot(w.op, fmt.Errorf("not all came within %s", e.options.Timeout), "")
+				return e.cannot(w.op, late, "")
 			}
 			if failed := e.judge(ctx, g, w, log, began); failed != nil {
 				return failed // says more than that the log ended
