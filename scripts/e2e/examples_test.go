@@ -158,7 +158,7 @@ var scenes = map[string]string{
 	"moving.md": `docker service rm web >/dev/null
 docker service create -q --detach=false --no-resolve-image --name shop --update-monitor 200ms --stop-grace-period 1s --secret db-password secretx-test/busybox:1 sleep 1000
 kubectl delete deployment web --wait=true`,
-	"ci.md": "kubectl create namespace ci --dry-run=client -o yaml | kubectl apply -f -",
+	"ci.md": "kubectl delete namespace ci --ignore-not-found\nkubectl create namespace ci",
 }
 
 // TestGuides runs the guides: what is in their blocks is typed line by line, on a terminal.
@@ -168,6 +168,7 @@ func TestGuides(t *testing.T) {
 	for _, page := range slices.Sorted(maps.Keys(scenes)) {
 		t.Run(page, func(t *testing.T) {
 			h := newTheatre(t, b)
+			h.w.namespaces = append(h.w.namespaces, "ci") // goes with the others
 			t.Cleanup(h.leave)
 			if r := h.run("set -e\n" + scenes[page]); r.code != 0 {
 				t.Fatal(r)
