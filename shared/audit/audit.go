@@ -30,6 +30,10 @@ func (l *Log) Record(e watch.Event) {
 			slog.String("action", string(o.Item.Action)), slog.String("result", string(o.Result)))
 		failed = o.Err
 	}
+	if e.Kind == watch.Left {
+		item := e.Outcome.Item
+		fields = append(fields, slog.Any("origins", item.Origins), slog.String("mirror", item.Name), slog.String("state", string(item.State)), slog.String("reason", item.Reason))
+	}
 	if e.Took > 0 {
 		fields = append(fields, slog.Float64("seconds", e.Took.Seconds()))
 	}
@@ -37,6 +41,9 @@ func (l *Log) Record(e watch.Event) {
 		fields = append(fields, slog.Any("states", e.Items))
 	}
 	level := slog.LevelInfo
+	if e.Kind == watch.Left {
+		level = slog.LevelWarn
+	}
 	if failed != nil {
 		level = slog.LevelWarn
 		fields = append(fields, slog.String("error", failed.Error()))

@@ -74,12 +74,15 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 			}
 			progress := newProgress(host)
 			if len(options.files) > 0 {
-				groups, err := options.groups(host, options.files, cmd.Flags(), args, progress.say)
+				read := func() ([]*group, error) {
+					return options.groups(host, options.files, cmd.Flags(), args, progress.say)
+				}
+				groups, err := read()
 				if err != nil {
 					return err
 				}
 				if options.watching.watch {
-					return runWatch(cmd.Context(), groups, options, host, progress)
+					return runWatch(cmd.Context(), groups, read, options, host, progress)
 				}
 				work := func(ctx context.Context) error {
 					return runSyncFiles(ctx, groups, options, host, printer, progress)
@@ -94,7 +97,7 @@ Exits 0 when all is in line, 1 when something is left, 2 when nothing could be d
 				return err
 			}
 			if options.watching.watch {
-				return runWatch(cmd.Context(), []*group{single(p, options.rollout)}, options, host, progress)
+				return runWatch(cmd.Context(), []*group{single(p, options.rollout)}, nil, options, host, progress)
 			}
 			if options.rollout {
 				return runLong(cmd.Context(), func(ctx context.Context) error {

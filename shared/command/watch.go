@@ -1,24 +1,21 @@
 package command
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/secretx/secretx/shared/apply"
 	"github.com/secretx/secretx/shared/audit"
-	"github.com/secretx/secretx/shared/metrics"
-	"github.com/secretx/secretx/shared/mirror"
-	"github.com/secretx/secretx/shared/mirrorfile"
-	"github.com/secretx/secretx/shared/plan"
+	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/report"
+	"github.com/secretx/secretx/shared/secret"
 	"github.com/secretx/secretx/shared/watch"
 )
 
@@ -28,6 +25,8 @@ type watchOptions struct {
 	resync time.Duration
 	audit  string
 	listen string
+	lease  string
+	events bool
 }
 
 func (o *watchOptions) addFlags(flags *pflag.FlagSet) {
@@ -35,12 +34,14 @@ func (o *watchOptions) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.resync, "resync", time.Hour, "With --watch: compare everything about this often, to be safe")
 	flags.StringVar(&o.audit, "audit", "", "With --watch: write what is done as JSON lines to this `file`, - for the output")
 	flags.StringVar(&o.listen, "listen", "", "With --watch: answer /healthz, /readyz and /metrics at this `address`, such as :8080")
+	flags.BoolVar(&o.events, "events", false, "With --watch: tell what is done by Events on the Secrets in Kubernetes, and on the Lease")
+	flags.StringVar(&o.lease, "leader-elect", "", "With --watch: of several that run, let only the holder of this Lease write, `NAMESPACE/NAME`")
 }
 
 // check looks at flags that don't go together.
 func (o *watchOptions) check(flags *pflag.FlagSet, printer Printer) error {
 	if !o.watch {
-		for _, name := range []string{"resync", "audit", "listen"} {
+		for _, name := range []string{"resync", "audit", "listen", "events", "leader-elect"} {
 			if flags.Changed(name) {
 				return fmt.Errorf("--%s goes with --watch", name)
 			}
@@ -57,6 +58,9 @@ func (o *watchOptions) check(flags *pflag.FlagSet, printer Printer) error {
 	}
 	if o.resync < time.Second {
 		return errors.New("--resync must be a second at least")
+	}
+	if namespace, name, _ := strings.Cut(o.lease, "/"); o.lease != "" && (!mapping.ValidName(secret.Kubernetes, namespace) || !mapping.ValidName(secret.Kubernetes, name)) {
+		return fmt.Errorf("--leader-elect %q: it must be NAMESPACE/NAME", o.lease)
 	}
 	return nil
 }
@@ -75,91 +79,6 @@ func (o *watchOptions) auditLog(host Host) (*audit.Log, func() error, error) {
 		return nil, nil, fmt.Errorf("--audit: %w", err)
 	}
 	return audit.New(f), f.Close, nil
-}
-
-// single is the group of a pair that flags name.
-func single(p *pair, rollout bool) *group {
-	return &group{pair: p, declared: []mirrorfile.Mirror{{From: p.fromName, To: p.toName, Request: p.request, Rollout: rollout}}}
-}
-
-// runWatch keeps the mirrors of all groups in line until ctx ends, which is how it is meant to end.
-func runWatch(ctx context.Context, groups []*group, options syncOptions, host Host, progress *progress) error {
-	prunes := slices.ContainsFunc(groups, func(g *group) bool {
-		return slices.ContainsFunc(g.Wanted, func(w mirror.Wanted) bool { return w.Options.Prune })
-	})
-	if prunes && !options.yes {
-		if err := confirm(host, "Are you sure that from now on, mirrors are to be removed whose origin is gone?"); err != nil {
-			return err
-		}
-	}
-	log, end, err := options.watching.auditLog(host)
-	if err != nil {
-		return err
-	}
-	if len(options.files) > 0 {
-		// Two that would write one object are found before anything is written. An end that isn't there yet is
-		// waited for.
-		if err := lookAtAll(ctx, groups, mirror.AskNothing); err != nil {
-			return ended(ctx, err)
-		}
-	}
-	var telling sync.Mutex
-	var running sync.WaitGroup
-	loops := make([]*watch.Loop, len(groups))
-	counts := metrics.New(func() []*watch.Loop { return loops })
-	for i, g := range groups {
-		loops[i] = watch.New(&g.Pair, watch.Options{
-			Concurrency: options.concurrency, Resync: options.watching.resync,
-			RollsOut: func(name string) bool {
-				return slices.ContainsFunc(g.declared, func(m mirrorfile.Mirror) bool { return m.Name == name && (m.Rollout || options.rollout) })
-			},
-			Rollout: func(ctx context.Context, p plan.Plan) error {
-				d, err := g.rollout(ctx, p, options)
-				if err == nil && rolledOut(d) != nil {
-					err = errors.New(d.Text())
-				}
-				return err
-			},
-			Tell: func(e watch.Event) {
-				telling.Lock()
-				defer telling.Unlock()
-				log.Record(e)
-				counts.Record(e)
-				if line := lineOf(e); line != "" {
-					progress.say(line)
-				}
-			},
-		})
-	}
-	if options.watching.listen != "" {
-		if err := counts.Serve(ctx, options.watching.listen); err != nil {
-			return err
-		}
-	}
-	for _, loop := range loops {
-		running.Go(func() {
-			if err := loop.Run(ctx); err != nil && ctx.Err() == nil {
-				progress.say(err.Error())
-			}
-		})
-	}
-	over := make(chan struct{})
-	go func() { running.Wait(); close(over) }()
-	<-ctx.Done()
-	select {
-	case <-over:
-	case <-time.After(grace):
-	}
-	telling.Lock() // nothing is told any more
-	return end()
-}
-
-// ended is no error where it was asked for.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // lineOf says in a line what happened, for people.
@@ -187,6 +106,13 @@ func lineOf(e watch.Event) string {
 		}
 		if o.Result == apply.Interrupted {
 			return ""
+		}
+		return line
+	case watch.Left:
+		item := e.Outcome.Item
+		line := fmt.Sprintf("%s%s at %s: %s", whose, cmp.Or(item.Name, strings.Join(item.Origins, ",")), e.To.Name, item.State)
+		if item.Reason != "" {
+			line += ": " + item.Reason
 		}
 		return line
 	case watch.Failure:

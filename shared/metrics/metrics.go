@@ -1,5 +1,5 @@
 // Package metrics tells over HTTP how a watch is doing: /healthz, /readyz, and /metrics in the words of
-// Prometheus. Nothing in it names a secret. It imports watch, apply, and Prometheus' client.
+// Prometheus. Nothing in it names a secret. It imports watch, apply, endpoint, and Prometheus' client.
 package metrics
 
 import (
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,24 +16,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/secretx/secretx/shared/apply"
+	"github.com/secretx/secretx/shared/endpoint"
 	"github.com/secretx/secretx/shared/watch"
 )
 
 // Metrics are those of all loops of a process.
 type Metrics struct {
 	registry *prometheus.Registry
-	loops    func() []*watch.Loop
+	leader   *prometheus.GaugeVec
 	writes   *prometheus.CounterVec
 	found    *prometheus.GaugeVec
 	failures prometheus.Counter
 	compared prometheus.Histogram
 	changes  prometheus.Histogram
+
+	mu      sync.Mutex
+	loops   []*watch.Loop
+	elected bool // several processes take turns
+	heard   endpoint.Leadership
 }
 
-// New makes metrics of loops, which may come about later.
-func New(loops func() []*watch.Loop) *Metrics {
+// New makes metrics of a process that has no loops yet, and which may be one of several that take turns.
+func New(elected bool) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(), loops: loops,
+		registry: prometheus.NewRegistry(), elected: elected,
+		leader: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "secretx_leader", Help: "1 where the holder of the Lease is this process, 0 where it is another one.",
+		}, []string{"holder"}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "secretx_writes_total", Help: "Objects that were written, or could not be, by action and result.",
 		}, []string{"action", "result"}),
@@ -49,17 +59,17 @@ func New(loops func() []*watch.Loop) *Metrics {
 			Name: "secretx_change_seconds", Help: "From the moment that a change was seen to its mirror standing.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14),
 		}),
 	}
-	m.registry.MustRegister(m.writes, m.found, m.failures, m.compared, m.changes, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.leader, m.writes, m.found, m.failures, m.compared, m.changes, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "secretx_waiting", Help: "Secrets that have changed and wait to be looked at."}, func() float64 {
 			n := 0
-			for _, l := range loops() {
+			for _, l := range m.running() {
 				n += l.Waiting()
 			}
 			return float64(n)
 		}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "secretx_ready", Help: "1 when everything was compared since the start, or the last time that a watch was cut off."}, func() float64 {
-			if m.ready() {
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "secretx_ready", Help: "1 when /readyz says ok."}, func() float64 {
+			if ready, _ := m.state(); ready {
 				return 1
 			}
 			return 0
@@ -67,13 +77,64 @@ func New(loops func() []*watch.Loop) *Metrics {
 	return m
 }
 
-func (m *Metrics) ready() bool {
-	for _, l := range m.loops() {
-		if !l.Synced() {
-			return false
+// Watch takes over the loops that run from now on; nil: none.
+func (m *Metrics) Watch(loops []*watch.Loop) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.loops = loops
+	m.found.Reset()
+}
+
+// Lead takes over what is known of the one that leads.
+func (m *Metrics) Lead(heard endpoint.Leadership) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heard = heard
+	m.leader.Reset()
+	switch {
+	case heard.Leading:
+		m.leader.WithLabelValues(heard.Holder).Set(1)
+	case heard.Holder != "":
+		m.leader.WithLabelValues(heard.Holder).Set(0)
+	}
+}
+
+func (m *Metrics) running() []*watch.Loop {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loops
+}
+
+// silence is how long nothing may be heard of the Lease by one that can take over.
+const silence = 20 * time.Second
+
+// state tells whether the process does, or could begin with, what it is there for, and what that is.
+func (m *Metrics) state() (ready bool, what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	who := ""
+	if m.elected {
+		if who = "leading, "; !m.heard.Leading {
+			switch quiet := time.Since(m.heard.At).Round(time.Second); {
+			case m.heard.At.IsZero():
+				return false, "standby, and the lease has not been seen yet"
+			case quiet > silence:
+				return false, fmt.Sprintf("standby, and the lease has not been seen for %s", quiet)
+			case m.heard.Holder == "":
+				return true, "standby, nobody leads"
+			}
+			return true, "standby, " + m.heard.Holder + " leads"
 		}
 	}
-	return true
+	if len(m.loops) == 0 {
+		return false, who + "nothing has been looked at yet"
+	}
+	for _, l := range m.loops {
+		if !l.Synced() {
+			return false, who + "not everything has been compared yet"
+		}
+	}
+	return true, who + "everything has been compared"
 }
 
 // Record counts what happened.
@@ -101,17 +162,7 @@ func (m *Metrics) Serve(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !m.ready() {
-			http.Error(w, "not everything has been compared yet", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: m.Handler(), ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -119,4 +170,20 @@ func (m *Metrics) Serve(ctx context.Context, address string) error {
 		}
 	}()
 	return nil
+}
+
+// Handler answers what is served.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		ready, what := m.state()
+		if !ready {
+			http.Error(w, "not ready: "+what, http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok: "+what)
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
 }

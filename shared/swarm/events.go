@@ -77,7 +77,7 @@ func (e *Endpoint) stream(ctx context.Context, since time.Time, each func(endpoi
 	for {
 		select {
 		case m := <-messages:
-			each(endpoint.Change{Name: m.Actor.Attributes["name"], UID: m.Actor.ID})
+			each(changeOf(m))
 		case err := <-failures:
 			switch {
 			case errors.Is(err, io.EOF) && !g.now().Before(until.Add(-time.Second)):
@@ -88,6 +88,19 @@ func (e *Endpoint) stream(ctx context.Context, since time.Time, each func(endpoi
 			return none, err
 		}
 	}
+}
+
+// changeOf is what an event tells. What was removed has no ID any more, and what was updated is not what it was,
+// also for one who knows it by its ID alone.
+func changeOf(m events.Message) endpoint.Change {
+	c := endpoint.Change{Name: m.Actor.Attributes["name"]}
+	if m.Action != events.ActionRemove {
+		c.UID = m.Actor.ID
+	}
+	if m.Action == events.ActionUpdate {
+		c.Version = "after " + strconv.FormatInt(m.TimeNano, 10)
+	}
+	return c
 }
 
 // stamp is a time as the engine takes it.

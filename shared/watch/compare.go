@@ -324,8 +324,11 @@ func (l *Loop) write(ctx context.Context, s mirror.Sides, narrow func(mirror.Wan
 				}
 				claimed[name] = one.Name
 			}
-			if item.Action != plan.Nothing {
+			switch {
+			case item.Action != plan.Nothing:
 				plans[i].Items = append(plans[i].Items, item)
+			case item.State == plan.Conflict || item.State == plan.Unmappable || item.State == plan.Unknown:
+				l.tell(Event{Kind: Left, Mirror: one.Name, Outcome: apply.Outcome{Item: item}})
 			}
 		}
 	}

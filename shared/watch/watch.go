@@ -41,7 +41,7 @@ type Event struct {
 	Kind     Kind
 	Mirror   string // of the wanted ones, where they have names
 	From, To endpoint.Place
-	Outcome  apply.Outcome // of a Write
+	Outcome  apply.Outcome // of a Write; of something Left, its item
 	Err      error         // of a Failure
 	Took     time.Duration // Write: since the change was seen, 0 when that isn't known; Compared: the time for it
 	Items    map[plan.State]int
@@ -54,6 +54,7 @@ type Kind string
 const (
 	Compared Kind = "compared" // everything was
 	Write    Kind = "write"    // an object was, or could not be
+	Left     Kind = "left"     // an object, as its state needs somebody's decision
 	Failure  Kind = "failure"  // a watch, a look or a plan
 	Rolled   Kind = "rollout"  // was brought to those who use it, or not
 )
