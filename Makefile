@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: docs build demo test test-matrix unit e2e soak bench lint cross tidy-check fmt-check clean testbed release-check test-clis
+.PHONY: docs build demo test test-matrix unit e2e soak fuzz bench lint cross tidy-check fmt-check clean testbed release-check test-clis
 
 build: ## both plugins into bin/
 	@scripts/build-probe
@@ -38,6 +38,13 @@ test-matrix: build ## the end-to-end tests on each engine and Kubernetes that th
 soak: build ## kill -9, 500 adversarial secrets, leaks: long campaigns
 	scripts/testbed up --swarms 2
 	eval "$$(scripts/testbed env)" && $(GO) test -tags soak -count=1 -timeout 120m -v ./scripts/e2e
+
+FUZZTIME ?= 12m
+
+fuzz: ## what translate reads, for an hour in all (FUZZTIME=1m for a look)
+	for target in FuzzCompose FuzzManifests FuzzRead FuzzServices FuzzQuote; do \
+	  $(GO) test ./shared/translate -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
+	done
 
 bench: build ## ratios against bare clients, in one run
 	scripts/testbed up

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -82,9 +83,34 @@ func readVar(w *Workload, e *object) (Var, bool) {
 	return v, v.Name != ""
 }
 
+// resolved fills in the variables that a subPathExpr names, where all are known.
+func (c *Container) resolved(text string) string {
+	known := true
+	filled := expand(text, longestPath, func(name string) (string, bool) {
+		i := slices.IndexFunc(c.Env, func(v Var) bool { return v.Name == name })
+		known = known && i >= 0 && c.Env[i].From == nil && len(referred(c.Env[i].Value)) == 0
+		if !known {
+			return "", false
+		}
+		return c.Env[i].Value, true
+	})
+	if !known {
+		return ""
+	}
+	return filled
+}
+
 // mount makes the files of one mount.
 func (m *manifests) mount(w *Workload, c *Container, o *object, v volumes, gid string) {
 	volume, at, sub := o.str("name"), o.str("mountPath"), o.str("subPath")
+	if text := o.str("subPathExpr"); text != "" {
+		if sub = c.resolved(text); sub == "" {
+			if len(v.files[volume])+len(v.whole[volume]) > 0 {
+				w.note(at+" was left out", "its subPathExpr "+text+" names a file only once a pod runs")
+			}
+			return
+		}
+	}
 	o.ignore("readOnly", "recursiveReadOnly")
 	v.used[volume] = true
 	if !path.IsAbs(at) {

@@ -81,7 +81,11 @@ func (s *service) fillIn(vars, composed []Var, whole []string, byShell bool) []s
 			said += ", in $" + v.Name
 		}
 		s.command, s.args = unfilled(s.command...), unfilled(s.args...)
-		s.w.note(said+": it stands as it is within a value or a command", "its value is a secret, and a Swarm puts none into a text: let the process put it together")
+		reason := "its value is a secret, and a Swarm puts none into a text: let the process put it together"
+		if s.options.Env != EnvFile && len(whole) == 0 {
+			reason += ", or say with --image-command IMAGE=COMMAND what the image runs, and a shell does"
+		}
+		s.w.note(said+": it stands as it is within a value or a command", reason)
 		return unfilled(whole...)
 	}
 	var script strings.Builder

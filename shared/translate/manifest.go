@@ -25,6 +25,8 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 	m := manifests{called: map[int][]string{}, labelled: map[spot][]int{}, source: &Source{Kind: secret.Kubernetes, Secrets: options.Known}}
 	for _, doc := range docs {
 		m.gather(doc, 0)
+		m.notes = append(m.notes, doc.doc.twice...)
+		doc.doc.twice = nil // a list has one for all
 	}
 	for _, o := range m.objects {
 		kind, name := o.str("kind"), o.object("metadata").str("name")
@@ -246,9 +248,9 @@ func (w *Workload) scale(spec *object) {
 // leaveStrategy leaves out how a workload is updated, unless it is as the API server makes it.
 func (w *Workload) leaveStrategy(o *object) {
 	rolling := o.object("rollingUpdate")
-	for key, usual := range map[string][]string{"maxSurge": {"25%", "0"}, "maxUnavailable": {"25%", "1"}, "partition": {"0"}} {
-		if s, there := rolling.scalar(key); there && !slices.Contains(usual, s.text) {
-			w.leave(join(rolling.at, key))
+	for _, field := range [][]string{{"maxSurge", "25%", "0"}, {"maxUnavailable", "25%", "1"}, {"partition", "0"}} {
+		if s, there := rolling.scalar(field[0]); there && !slices.Contains(field[1:], s.text) {
+			w.leave(join(rolling.at, field[0]))
 		}
 	}
 	if kind := o.str("type"); kind != "" && kind != "RollingUpdate" {

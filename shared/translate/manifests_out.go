@@ -224,13 +224,13 @@ func escaped(texts []string) []string {
 // service makes a workload reachable: at the ports that it publishes, or by its name alone where others may
 // want to.
 func (k *cluster) service(several bool) Fields {
-	if k.kind == "Job" {
-		return nil
-	}
 	spec := Fields{}
 	var ports []any
 	for _, p := range k.w.Ports {
 		if p.Mode == "host" {
+			if p.Published == 0 {
+				k.w.note("the port "+decimal(p.Target)+" is not published", "on each node at whichever port is free is nothing that Kubernetes does")
+			}
 			continue
 		}
 		port := Fields{{"name", p.Protocol + "-" + decimal(or(p.Published, p.Target))}, {"port", or(p.Published, p.Target)}, {"targetPort", p.Target}}
@@ -238,9 +238,17 @@ func (k *cluster) service(several bool) Fields {
 			port = append(port, Field{"protocol", strings.ToUpper(p.Protocol)})
 		}
 		ports = append(ports, port)
+		if k.kind == "Job" {
+			continue
+		}
 		k.pair("--publish "+publishFlag(p), "Service: port: "+decimal(or(p.Published, p.Target))+", targetPort: "+decimal(p.Target))
 	}
 	switch {
+	case k.kind == "Job":
+		if len(ports) > 0 {
+			k.w.note("its ports are not published", "what ends has no Service in Kubernetes")
+		}
+		return nil
 	case len(ports) > 0:
 		spec = spec.with("type", "LoadBalancer")
 		k.w.note("its ports are published by a Service of the type LoadBalancer", "Kubernetes publishes no port on every node by its own number; the cluster has to have something that provides load balancers")

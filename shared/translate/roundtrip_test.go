@@ -181,7 +181,11 @@ func facts(source *Source) map[string]string {
 		if w.Attempts >= 0 {
 			say("a limit", "attempts %d", w.Attempts)
 		}
-		say("is called", "name %s", w.Name)
+		if len(w.Containers) > 1 {
+			say("become a service each", "name %s", w.Name)
+		} else {
+			say("is called", "name %s", w.Name)
+		}
 		for _, l := range append(slices.Clone(w.Labels), w.PodLabels...) {
 			if l.Name != nameLabel {
 				say(l.Name, "label %s=%s", l.Name, l.Value)
@@ -327,7 +331,14 @@ func aService(t *rapid.T) engineService {
 	if rapid.Bool().Draw(t, "has args") {
 		container["Args"] = rapid.SliceOfN(nasty, 1, 3).Draw(t, "args")
 	}
-	spec := map[string]any{"Name": rapid.StringMatching(`[a-z][a-zA-Z0-9_-]{0,8}[a-z0-9]`).Draw(t, "name"), "Labels": rapid.MapOfN(rapid.OneOf(word, rapid.Just("com.example/a")), nasty, 0, 3).Draw(t, "service labels")}
+	var ports []any
+	for i := range rapid.IntRange(0, 2).Draw(t, "ports") {
+		ports = append(ports, map[string]any{
+			"TargetPort": 80 + i, "PublishedPort": rapid.SampledFrom([]int{0, 8080 + i}).Draw(t, "published"), "Protocol": rapid.SampledFrom([]string{"tcp", "udp"}).Draw(t, "protocol"),
+			"PublishMode": rapid.SampledFrom([]string{"ingress", "host"}).Draw(t, "publish mode"),
+		})
+	}
+	spec := map[string]any{"EndpointSpec": map[string]any{"Ports": ports}, "Name": rapid.StringMatching(`[a-z][a-zA-Z0-9_-]{0,8}[a-z0-9]`).Draw(t, "name"), "Labels": rapid.MapOfN(rapid.OneOf(word, rapid.Just("com.example/a")), nasty, 0, 3).Draw(t, "service labels")}
 	task := map[string]any{"ContainerSpec": container}
 	spec["TaskTemplate"] = task
 	n := rapid.IntRange(0, 4).Draw(t, "replicas")
@@ -369,8 +380,8 @@ func TestSwarmAndBackLosesNothingUnsaid(t *testing.T) {
 	})
 }
 
-// aManifest is a workload and its Secrets.
-func aManifest(t *rapid.T) string {
+// aManifest is a workload, its Secrets and an Ingress, and the names of those that are referred to.
+func aManifest(t *rapid.T) (string, map[string]bool) {
 	env, volumes, mounts := []any{}, []any{}, []any{}
 	secrets := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]([a-z0-9.-]{0,8}[a-z0-9])?`).Filter(func(s string) bool {
 		return !strings.Contains(s, "..") && !strings.Contains(s, ".-") && !strings.Contains(s, "-.")
@@ -383,10 +394,13 @@ func aManifest(t *rapid.T) string {
 		for _, k := range keys[s] {
 			data[k] = "eA=="
 		}
-		docs = append(docs, jsonText(map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": s}, "data": data}))
+		docs = append(docs, jsonText(map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": s}, "data": data, "immutable": rapid.Bool().Draw(t, "immutable")}))
 	}
+	// named is whatever the workload refers to.
+	named := map[string]bool{}
 	aSecret := func() (string, []string) {
 		s := rapid.SampledFrom(secrets).Draw(t, "secret")
+		named[s] = true
 		return s, keys[s]
 	}
 	for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching(`[A-Z][A-Z0-9_]{0,5}`), 0, 4, rapid.ID[string]).Draw(t, "env") {
@@ -412,9 +426,21 @@ func aManifest(t *rapid.T) string {
 		name := fmt.Sprintf("v%d", i)
 		s, all := aSecret()
 		mount := map[string]any{"name": name, "mountPath": rapid.SampledFrom([]string{"/custom/path", "/etc", "/run/secrets"}).Draw(t, "at") + "/" + name}
-		switch rapid.SampledFrom([]string{"whole", "items", "projected", "subPath"}).Draw(t, "volume") {
+		switch rapid.SampledFrom([]string{"whole", "items", "projected", "subPath", "subPathExpr", "csi"}).Draw(t, "volume") {
 		case "whole":
-			volumes = append(volumes, map[string]any{"name": name, "secret": map[string]any{"secretName": s, "defaultMode": modes.Draw(t, "mode")}})
+			volumes = append(volumes, map[string]any{"name": name, "secret": map[string]any{"secretName": s, "defaultMode": modes.Draw(t, "mode"), "optional": rapid.Bool().Draw(t, "optional")}})
+		case "csi":
+			volumes = append(volumes, map[string]any{"name": name, "csi": map[string]any{"driver": "x", "nodePublishSecretRef": map[string]any{"name": s}}})
+		case "subPathExpr":
+			volumes = append(volumes, map[string]any{"name": name, "secret": map[string]any{"secretName": s}})
+			mount["subPathExpr"] = "$(KEY_NAME)"
+			if rapid.Bool().Draw(t, "known name") {
+				env = append(env, map[string]any{"name": "KEY_NAME" + name, "value": all[0]})
+				mount["subPathExpr"] = "$(KEY_NAME" + name + ")"
+			} else {
+				delete(mount, "subPathExpr")
+				mount["subPath"] = all[0]
+			}
 		case "items":
 			volumes = append(volumes, map[string]any{"name": name, "secret": map[string]any{"secretName": s, "items": items(all)}})
 		case "projected":
@@ -425,7 +451,15 @@ func aManifest(t *rapid.T) string {
 					item := item.(map[string]any)
 					item["path"] = fmt.Sprintf("%d-%s", n, strings.ReplaceAll(item["path"].(string), "/", "-"))
 				}
+				named[of] = true
 				sources = append(sources, map[string]any{"secret": map[string]any{"name": of, "items": source, "optional": rapid.Bool().Draw(t, "optional")}})
+			}
+			for _, other := range []map[string]any{
+				{"configMap": map[string]any{"name": "c"}}, {"serviceAccountToken": map[string]any{"path": "token"}}, {"downwardAPI": map[string]any{"items": []any{map[string]any{"path": "labels", "fieldRef": map[string]any{"fieldPath": "metadata.labels"}}}}},
+			} {
+				if rapid.Bool().Draw(t, "another source") {
+					sources = append(sources, other)
+				}
 			}
 			volumes = append(volumes, map[string]any{"name": name, "projected": map[string]any{"sources": sources, "defaultMode": modes.Draw(t, "mode")}})
 		default:
@@ -441,11 +475,40 @@ func aManifest(t *rapid.T) string {
 	if rapid.Bool().Draw(t, "args") {
 		container["args"] = rapid.SliceOfN(nasty, 1, 2).Draw(t, "words")
 	}
-	if rapid.Bool().Draw(t, "envFrom") {
+	var envFrom []any
+	for range rapid.IntRange(0, 2).Draw(t, "envFrom") {
 		s, _ := aSecret()
-		container["envFrom"] = []any{map[string]any{"prefix": "P_", "secretRef": map[string]any{"name": s}}}
+		envFrom = append(envFrom, map[string]any{"prefix": rapid.SampledFrom([]string{"", "P_"}).Draw(t, "prefix"), "secretRef": map[string]any{"name": s, "optional": rapid.Bool().Draw(t, "optional")}})
 	}
+	container["envFrom"] = envFrom
 	pod := map[string]any{"containers": []any{container}, "volumes": volumes}
+	other := func(name string) map[string]any {
+		s, all := aSecret()
+		return map[string]any{"name": name, "image": "registry.example/y:1", "command": []any{"run", "--token=$(TOKEN)"}, "env": []any{
+			map[string]any{"name": "TOKEN", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": s, "key": all[0]}}},
+		}}
+	}
+	var before []any
+	if rapid.Bool().Draw(t, "init container") {
+		before = append(before, other("setup"))
+	}
+	if rapid.Bool().Draw(t, "sidecar") {
+		sidecar := other("side")
+		sidecar["restartPolicy"] = "Always"
+		before = append(before, sidecar)
+	}
+	pod["initContainers"] = before
+	if rapid.Bool().Draw(t, "second container") {
+		pod["containers"] = []any{container, other("second")}
+	}
+	if rapid.Bool().Draw(t, "pull secret") {
+		s, _ := aSecret()
+		pod["imagePullSecrets"] = []any{map[string]any{"name": s}}
+	}
+	if rapid.Bool().Draw(t, "ingress") {
+		s, _ := aSecret()
+		docs = append(docs, jsonText(map[string]any{"kind": "Ingress", "metadata": map[string]any{"name": "i"}, "spec": map[string]any{"tls": []any{map[string]any{"secretName": s}}}}))
+	}
 	if rapid.Bool().Draw(t, "fsGroup") {
 		pod["securityContext"] = map[string]any{"fsGroup": 2000, "runAsUser": 1000}
 	}
@@ -470,7 +533,7 @@ func aManifest(t *rapid.T) string {
 	}
 	object["spec"] = spec
 	docs = append(docs, jsonText(object))
-	return "[" + strings.Join(docs, ",") + "]"
+	return "[" + strings.Join(docs, ",") + "]", named
 }
 
 func jsonText(object map[string]any) string {
@@ -491,7 +554,7 @@ func asRead(source *Source) *Source {
 
 func TestKubernetesAndBackLosesNothingUnsaid(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := aManifest(t)
+		text, named := aManifest(t)
 		before, err := FromManifests([]byte(text), ReadOptions{})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
@@ -509,7 +572,21 @@ func TestKubernetesAndBackLosesNothingUnsaid(t *testing.T) {
 				t.Fatalf("%v\n%s", err, command)
 			}
 		} else {
-			swarm = engine(t, slices.Concat(there.Workloads[0].Command...)).source(t)
+			for _, w := range there.Workloads {
+				one := engine(t, slices.Concat(w.Command...)).source(t)
+				if swarm == nil {
+					swarm = one
+				} else if swarm, err = swarm.With(one); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		// Whatever refers to a Secret comes with it, or a note says which is missing.
+		for name := range named {
+			if !slices.ContainsFunc(there.Secrets, func(n Named) bool { return n.Origin.Secret == name }) &&
+				!slices.ContainsFunc(there.Notes, func(n Note) bool { return strings.Contains(n.String(), name) }) {
+				t.Fatalf("%s is lost without a word:\n%s\n%s", name, text, command)
+			}
 		}
 		swarm.Secrets = synced(there)
 		back, manifests := must(t, swarm, Options{})

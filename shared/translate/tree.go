@@ -50,6 +50,8 @@ type object struct {
 type document struct {
 	line int
 	err  error
+	// twice notes keys that a mapping has more than once.
+	twice []Note
 	// expand is what becomes of each text before it is handed out; nil for nothing.
 	expand func(string) string
 }
@@ -273,8 +275,10 @@ func (g *grower) fromYAML(node *yaml.Node, at string, depth int, doc *document) 
 				return nil, err
 			}
 			if key.ShortTag() != "!!merge" {
-				if _, there := o.values[key.Value]; there {
-					return nil, fmt.Errorf("line %d: %s stands twice in one mapping: which of the two is meant?", key.Line, path)
+				if _, there := o.values[key.Value]; there && len(doc.twice) < 20 {
+					doc.twice = append(doc.twice, Note{
+						Text: fmt.Sprintf("%s is what line %d says", path, key.Line), Reason: "it stands twice, and the last one holds, where a reader takes both at all",
+					})
 				}
 				o.set(key.Value, e)
 				continue
