@@ -180,19 +180,30 @@ func newHelper(target, image string, as *corev1.SecurityContext) corev1.Ephemera
 	}
 }
 
-// usable finds a helper that an earlier look has left behind and that runs on for a while.
+// usable finds a helper that an earlier look has left behind and that runs on for a while, or is about to start.
 func usable(pod *corev1.Pod, target, image string, as *corev1.SecurityContext) string {
 	for i := range pod.Spec.EphemeralContainers {
 		helper := &pod.Spec.EphemeralContainers[i]
 		common := corev1.Container(helper.EphemeralContainerCommon)
 		status := statusOf(pod, part{ephemeral, &common})
 		if strings.HasPrefix(helper.Name, helperPrefix) && helper.TargetContainerName == target && helper.Image == image &&
-			alike(helper.SecurityContext, as) &&
-			status != nil && status.State.Running != nil && time.Since(status.State.Running.StartedAt.Time) < helperLife-helperSpare {
+			alike(helper.SecurityContext, as) && lives(status) {
 			return helper.Name
 		}
 	}
 	return ""
+}
+
+// lives tells whether a helper with that status runs for long enough, or will. Without one, no kubelet has seen
+// it yet.
+func lives(status *corev1.ContainerStatus) bool {
+	switch {
+	case status == nil:
+		return true
+	case status.State.Running != nil:
+		return time.Since(status.State.Running.StartedAt.Time) < helperLife-helperSpare
+	}
+	return status.State.Waiting != nil && !hopeless(status.State.Waiting.Reason)
 }
 
 // alike tells whether two helpers may do the same.
