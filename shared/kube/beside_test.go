@@ -45,6 +45,10 @@ func TestHelperIsTakenOver(t *testing.T) {
 		if got := usable(pod, "app", "i", asRoot()); got != want {
 			t.Errorf("%s: %q instead of %q", name, got, want)
 		}
+		ended := c.state != nil && c.state.Terminated != nil
+		if got := living(pod); len(got) != map[bool]int{false: 1, true: 0}[ended] {
+			t.Errorf("%s: named are %q", name, got)
+		}
 		if got := usable(pod, "other", "i", asRoot()); got != "" {
 			t.Errorf("%s: it looks at another container: %q", name, got)
 		}
