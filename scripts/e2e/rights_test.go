@@ -407,7 +407,7 @@ func (r *rightsWorld) deploy(name, key string) {
 	r.t.Helper()
 	client := get[*appsclient.AppsV1Client](r.t)(appsclient.NewForConfig(r.config))
 	_, err := client.Deployments(r.space).Create(r.t.Context(), &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: r.object(name)},
+		ObjectMeta: metav1.ObjectMeta{Name: r.object(name), Labels: map[string]string{"app": r.object(name)}},
 		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": r.object(name)}}, Template: r.template(name, key)},
 	}, metav1.CreateOptions{})
 	must(r.t, err)

@@ -217,6 +217,10 @@ func envEntry(entry string) Var {
 
 // addFile keeps one file for each path: no side lets two meet.
 func (c *Container) addFile(w *Workload, f File) {
+	if f.Path == "/" {
+		w.note(fmt.Sprintf("%s was left out", f.Ref), "/ is no file")
+		return
+	}
 	if len(f.Path) > longestPath {
 		w.note(fmt.Sprintf("%s was left out", f.Ref), fmt.Sprintf("the path of its file is longer than %d characters", longestPath))
 		return

@@ -183,12 +183,31 @@ func (k *cluster) files(c *Container) {
 	if len(c.Files) == 0 {
 		return
 	}
+	files := slices.DeleteFunc(slices.Clone(c.Files), k.unmountable)
+	c.Files = files
+	if len(files) == 0 {
+		return
+	}
 	k.owners(c)
-	files := slices.Clone(c.Files)
+	files = slices.Clone(c.Files)
 	used := map[string]int{}
 	for _, d := range directories(files) {
 		k.volume(d.path, d.files, used)
 	}
+}
+
+// unmountable tells files at paths that no volume can give, and says so.
+func (k *cluster) unmountable(f File) bool {
+	dir, name := path.Split(f.Path)
+	switch {
+	case strings.Contains(dir, ":") || strings.Contains(name, ":") && !ownDirectory(path.Clean(dir)):
+		k.w.note(f.Path+" was left out", "Kubernetes mounts nothing at a path with a colon")
+	case strings.Contains(f.Path, "/.."):
+		k.w.note(f.Path+" was left out", "Kubernetes takes no name in a volume that begins with ..")
+	default:
+		return false
+	}
+	return true
 }
 
 // directory is one that a volume stands for.

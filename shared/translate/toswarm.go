@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -81,15 +82,17 @@ func (s *service) serviceName(n int) string {
 	if s.options.Form == Update && s.options.Workload != "" {
 		return s.options.Workload
 	}
-	fit := strings.ReplaceAll(name, ".", "-")
-	if len(fit) > 63 {
-		fit = strings.Trim(fit[:63], "-")
+	fit := notService.ReplaceAllString(name, "-")
+	if len(fit) > 63 || fit != name {
+		fit = or(strings.Trim(fit[:min(len(fit), 63)], "-_"), "unnamed")
 	}
 	if fit != name {
-		s.w.note(name+" is called "+fit, "a service's name has at most 63 characters and no dot")
+		s.w.note(name+" is called "+fit, "a service's name is of at most 63 letters, digits, - and _")
 	}
 	return fit
 }
+
+var notService = regexp.MustCompile(`[^a-zA-Z0-9_-]+`)
 
 func (s *service) translate() {
 	c := s.c
