@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,7 @@ import (
 // stage is what examples find. That of the other orchestrator is there, too, for those that look at both.
 const stage = `
 mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions ~/.config/powershell
-docker context create node2 --docker "host=$DOCKER_HOST" >/dev/null
+docker context inspect node2 >/dev/null 2>&1 || docker context create node2 --docker "host=$DOCKER_HOST" >/dev/null
 (
 docker secretx create db-password --generate 24 --label app=web
 docker secretx create api-token --generate 24
@@ -149,6 +150,55 @@ func TestExamples(t *testing.T) {
 		}
 		now.leave()
 	}
+}
+
+// scenes are the guides whose blocks of commands are run from their beginning to their end, and what has to be
+// there beside the stage, or what a reader is told to have.
+var scenes = map[string]string{
+	"moving.md": `docker service rm web >/dev/null
+docker service create -q --detach=false --no-resolve-image --name shop --update-monitor 200ms --stop-grace-period 1s --secret db-password secretx-test/busybox:1 sleep 1000
+kubectl delete deployment web --wait=true`,
+	"ci.md": "kubectl delete namespace ci --ignore-not-found\nkubectl create namespace ci",
+}
+
+// TestGuides runs the guides: what is in their blocks is typed line by line, on a terminal.
+func TestGuides(t *testing.T) {
+	needPrograms(t, "script", "jq")
+	b := newTestbed(t)
+	for _, page := range slices.Sorted(maps.Keys(scenes)) {
+		t.Run(page, func(t *testing.T) {
+			h := newTheatre(t, b)
+			h.w.namespaces = append(h.w.namespaces, "ci") // goes with the others
+			t.Cleanup(h.leave)
+			if r := h.run("set -e\n" + scenes[page]); r.code != 0 {
+				t.Fatal(r)
+			}
+			lines := blockLines(string(get[[]byte](t)(os.ReadFile("../../docs/" + page))))
+			if len(lines) < 5 {
+				t.Fatalf("only %d lines", len(lines))
+			}
+			for _, line := range lines {
+				// Where a reader has a vault, the tests have a file.
+				r := h.run("set -o pipefail; vault() { cat token.txt; }; " + line)
+				t.Logf("%s\n%s", line, r.out)
+				_, comment, _ := strings.Cut(line, "#")
+				differs := slices.ContainsFunc(compares, func(verb string) bool { return strings.Contains(line, "secretx "+verb+" ") })
+				if r.code != 0 && (r.code != 1 || !differs || strings.Contains(comment, "0: ") || strings.Contains(comment, "exit code 0")) {
+					t.Errorf("%s: %s", line, r)
+				}
+			}
+		})
+	}
+}
+
+// blockLines are the commands in the sh blocks of a page.
+func blockLines(page string) (all []string) {
+	for i, part := range strings.Split(page, "```") {
+		if block, found := strings.CutPrefix(part, "sh\n"); found && i%2 == 1 {
+			all = append(all, exampleLines(block)...)
+		}
+	}
+	return all
 }
 
 // exampleLines are the commands of an example text.
