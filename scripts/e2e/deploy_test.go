@@ -241,6 +241,10 @@ func TestDeployment(t *testing.T) {
 	}
 	put(0, "one")
 	put(1, "one")
+	t.Cleanup(func() { // or it would mirror on while all is removed
+		run(nil, "kubectl", "delete", "deployment/watch", "-n", home, "--ignore-not-found")
+		run(nil, "kubectl", "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/instance=watch", "-n", home, "--timeout=60s")
+	})
 	apply(name(0))
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -377,6 +381,12 @@ func TestStack(t *testing.T) {
 			t.Log(run(nil, "docker", "service", "ps", "--no-trunc", stack+"_watch"), run(nil, "docker", "service", "logs", "--tail", "50", stack+"_watch"))
 		}
 		run(nil, "docker", "stack", "rm", stack)
+		for range 100 { // it mirrors on until it has ended
+			if run(nil, "docker", "ps", "-q", "-f", "label=com.docker.swarm.service.name="+stack+"_watch").out == "" {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
 		for _, c := range strings.Fields(run(nil, "docker", "config", "ls", "-q", "-f", "name="+stack).out) {
 			run(nil, "docker", "config", "rm", c)
 		}
