@@ -47,10 +47,18 @@ func (c *connection) lookBeside(ctx context.Context, container *peek.Container, 
 	if user := asUser(&pod, target); user != nil && !denied {
 		contexts = slices.Insert(contexts, 0, user)
 	}
+	// All that stay behind are named: those of now, and those of looks that were killed.
+	helpers := living(&pod)
+	note := func(name string) {
+		helpers = append(helpers, name)
+		slices.Sort(helpers)
+		helpers = slices.Compact(helpers)
+		container.Note = fmt.Sprintf("ephemeral container %s stays in the spec of pod %s", strings.Join(helpers, ", "), pod.Name)
+	}
 	var best *peek.Seen
 	var failure error
 	for _, as := range contexts {
-		seen, err := c.lookAs(ctx, &pod, target, as, container, question, options)
+		seen, err := c.lookAs(ctx, &pod, target, as, note, question, options)
 		switch {
 		case err == nil && !partly(seen):
 			return seen, nil
@@ -77,7 +85,7 @@ func barred(err error) bool {
 }
 
 // lookAs looks from an ephemeral container with that security context.
-func (c *connection) lookAs(ctx context.Context, pod *corev1.Pod, target part, as *corev1.SecurityContext, container *peek.Container, question question, options peek.LookOptions) (peek.Seen, error) {
+func (c *connection) lookAs(ctx context.Context, pod *corev1.Pod, target part, as *corev1.SecurityContext, note func(string), question question, options peek.LookOptions) (peek.Seen, error) {
 	image := cmp.Or(options.HelperImage, helperImage)
 	name := usable(pod, target.container.Name, image, as)
 	if name == "" {
@@ -88,7 +96,7 @@ func (c *connection) lookAs(ctx context.Context, pod *corev1.Pod, target part, a
 		}
 		name = helper.Name
 	}
-	container.Note = noteOf(container.Note, name, pod.Name)
+	note(name)
 	if err := c.awaitHelper(ctx, pod.Name, name, image); err != nil {
 		return peek.Seen{}, err
 	}
@@ -103,12 +111,16 @@ func (c *connection) lookAs(ctx context.Context, pod *corev1.Pod, target part, a
 	return c.ask(ctx, pod.Name, name, question, options, place, id)
 }
 
-func noteOf(earlier, name, pod string) string {
-	note := fmt.Sprintf("ephemeral container %s stays in the spec of pod %s", name, pod)
-	if earlier == "" || earlier == note {
-		return note
+// living are the helpers in a pod that haven't ended.
+func living(pod *corev1.Pod) (names []string) {
+	for i := range pod.Spec.EphemeralContainers {
+		helper := corev1.Container(pod.Spec.EphemeralContainers[i].EphemeralContainerCommon)
+		status := statusOf(pod, part{ephemeral, &helper})
+		if strings.HasPrefix(helper.Name, helperPrefix) && (status == nil || status.State.Terminated == nil) {
+			names = append(names, helper.Name)
+		}
 	}
-	return earlier + "; " + note
+	return names
 }
 
 func partCalled(pod *corev1.Pod, name string) part {
@@ -180,19 +192,30 @@ func newHelper(target, image string, as *corev1.SecurityContext) corev1.Ephemera
 	}
 }
 
-// usable finds a helper that an earlier look has left behind and that runs on for a while.
+// usable finds a helper that an earlier look has left behind and that runs on for a while, or is about to start.
 func usable(pod *corev1.Pod, target, image string, as *corev1.SecurityContext) string {
 	for i := range pod.Spec.EphemeralContainers {
 		helper := &pod.Spec.EphemeralContainers[i]
 		common := corev1.Container(helper.EphemeralContainerCommon)
 		status := statusOf(pod, part{ephemeral, &common})
 		if strings.HasPrefix(helper.Name, helperPrefix) && helper.TargetContainerName == target && helper.Image == image &&
-			alike(helper.SecurityContext, as) &&
-			status != nil && status.State.Running != nil && time.Since(status.State.Running.StartedAt.Time) < helperLife-helperSpare {
+			alike(helper.SecurityContext, as) && lives(status) {
 			return helper.Name
 		}
 	}
 	return ""
+}
+
+// lives tells whether a helper with that status runs for long enough, or will. Without one, no kubelet has seen
+// it yet.
+func lives(status *corev1.ContainerStatus) bool {
+	switch {
+	case status == nil:
+		return true
+	case status.State.Running != nil:
+		return time.Since(status.State.Running.StartedAt.Time) < helperLife-helperSpare
+	}
+	return status.State.Waiting != nil && !hopeless(status.State.Waiting.Reason)
 }
 
 // alike tells whether two helpers may do the same.

@@ -75,6 +75,7 @@ func TestCrashes(t *testing.T) {
 			t.Parallel()
 			tr := perform(t, e, func(s *swarm.ServiceSpec) {
 				s.UpdateConfig = update(swarm.UpdateFailureActionContinue)
+				s.UpdateConfig.Monitor = 5 * time.Second // it ends within that also where the machine is busy
 				delay := 500 * time.Millisecond
 				s.TaskTemplate.RestartPolicy = &swarm.RestartPolicy{Condition: condition, Delay: &delay}
 				s.TaskTemplate.ContainerSpec.Command = []string{"sh", "-c", `test "$(cat /run/secrets/s)" = old || { sleep 1; exit 3; }; exec sleep 1000`}

@@ -84,7 +84,7 @@ func (s *settling) judge(v *view, now time.Time) (progress string, done bool, er
 	complete := good >= all && !slices.ContainsFunc(tasks, func(t *swarm.Task) bool { return shouldRun(t) && !v.lost(t) && !fits(t, service) })
 	switch {
 	case paused && !(complete && s.moved.Nothing):
-		return "", false, s.stuck("its update is paused" + because(s.culprit(v, service, tasks)) +
+		return "", false, s.stuck("its update is paused" + because(cmp.Or(s.culprit(v, service, tasks, s.since), s.culprit(v, service, tasks, 0))) + // it may have been paused before
 			"; docker service update " + service.Spec.Name + " would go on with it")
 	case complete && over:
 		return "", true, nil
@@ -132,7 +132,7 @@ func (s *settling) takenBack(service *swarm.Service) bool {
 
 // reverted says who took it back: the update policy, when a task failed, or else somebody.
 func (s *settling) reverted(v *view, service *swarm.Service, tasks []*swarm.Task, state swarm.UpdateState) error {
-	why := s.culprit(v, service, tasks)
+	why := s.culprit(v, service, tasks, s.since)
 	by := "somebody gave it the old version again"
 	if strings.HasPrefix(string(state), "rollback") {
 		by = "somebody rolled it back"
@@ -250,11 +250,11 @@ func monitor(service *swarm.Service) time.Duration {
 	return defaultMonitor
 }
 
-// culprit says which task failed on what the service was moved to, the last one where there are several.
-func (s *settling) culprit(v *view, service *swarm.Service, tasks []*swarm.Task) string {
+// culprit says which task failed after an index on what the service was moved to, the last one where there are several.
+func (s *settling) culprit(v *view, service *swarm.Service, tasks []*swarm.Task, since uint64) string {
 	var last *swarm.Task
 	for _, t := range tasks {
-		if broke(t) && t.Version.Index > s.since && s.has(t) && (last == nil || t.CreatedAt.After(last.CreatedAt)) {
+		if broke(t) && t.Version.Index > since && s.has(t) && (last == nil || t.CreatedAt.After(last.CreatedAt)) {
 			last = t
 		}
 	}
