@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	appsclient "k8s.io/client-go/kubernetes/typed/apps/v1"
 	batchclient "k8s.io/client-go/kubernetes/typed/batch/v1"
 	rbacclient "k8s.io/client-go/kubernetes/typed/rbac/v1"
@@ -42,9 +43,13 @@ type rightsCase struct {
 	silent []string
 	// other are rights for what doesn't come up in this case.
 	other []string
+	// change is made once a verb that stays has written, and has it write again.
+	change func(r *rightsWorld, name string)
 }
 
 var keyRead = []string{"get secrets " + keySecret}
+
+var late = map[string]int{"watch": 0}
 
 var rightsCases = map[string]rightsCase{
 	"diff-name":    {verb: "diff NAME", prepare: mirroredInSwarm, silent: keyRead},
@@ -62,6 +67,14 @@ var rightsCases = map[string]rightsCase{
 		// The mirrors are written before.
 		"list": 1, "get secrets": 2, "get deployments.apps web": 1, "patch deployments.apps web": 1,
 	}},
+
+	// An API server that doesn't begin a watch with what there is, as older ones, is asked for a list, too. Where it
+	// can't watch, it lists again and again, which finds changes late and says so.
+	"watch-name":    {verb: "sync NAME --watch", prepare: kubeSecret, change: changedHere, other: []string{"list secrets NAME"}, lack: late},
+	"watch-all":     {verb: "sync -l case=NAME --watch", prepare: kubeSecret, change: changedHere, lack: late},
+	"watch-mirror":  {verb: "sync NAME --watch --from swarm --to kubernetes", prepare: swarmSecret, change: mirrorChangedHere, other: []string{"list secrets NAME"}, lack: late},
+	"watch-mirrors": {verb: "sync -l case=NAME --watch --from swarm --to kubernetes", prepare: swarmSecret, change: mirrorChangedHere, silent: keyRead, lack: late},
+	"watch-events":  {verb: "sync NAME --watch --events", prepare: kubeSecret, change: changedHere, other: []string{"list secrets NAME", "patch events.events.k8s.io"}, lack: late},
 
 	"peek-pod":       {verb: "peek-in-container pod/web", shared: true, prepare: usedByPod},
 	"peek-owner":     {verb: "peek-in-container deployment/web", shared: true, prepare: usedByDeployment},
@@ -228,7 +241,62 @@ func (r *rightsWorld) use(name string) rights.Use {
 
 func (r *rightsWorld) try(name, user string) result {
 	args := append([]string{"secretx"}, strings.Fields(r.fill(r.how.verb, name))...)
-	return run(nil, "kubectl", append(args, "-n", r.space, "--as", r.user(user))...)
+	args = append(args, "-n", r.space, "--as", r.user(user))
+	if r.how.change != nil {
+		return r.stay(name, args)
+	}
+	return run(nil, "kubectl", args...)
+}
+
+// stay runs a verb that does until it has written twice, or can't because of a right, which is an exit code of 2.
+func (r *rightsWorld) stay(name string, args []string) result {
+	var said lines
+	cmd := exec.Command("kubectl-secretx", args[1:]...)
+	cmd.Stderr = &said
+	must(r.t, cmd.Start())
+	written := func() int { return strings.Count(said.String(), " done") }
+	refused := func() bool {
+		for line := range strings.Lines(said.String()) {
+			if strings.Contains(line, "not allowed") && !strings.HasPrefix(line, "no ") { // fingerprints, or Events
+				return true
+			}
+		}
+		return false
+	}
+	until := func(n int) bool {
+		for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+			if written() >= n {
+				return true
+			}
+			if refused() && time.Since(began) > 6*time.Second {
+				return false
+			}
+		}
+		return false
+	}
+	r2 := result{code: 2}
+	if until(1) {
+		r.how.change(r, name)
+		if until(2) {
+			r2.code = 0
+			time.Sleep(200 * time.Millisecond) // what there is no Event of is said a little later
+		}
+	}
+	must(r.t, cmd.Process.Signal(os.Interrupt))
+	if err := cmd.Wait(); err != nil {
+		r.t.Errorf("%v ended with %v", args, err)
+	}
+	// What is tried again fails again.
+	seen := map[string]bool{}
+	for line := range strings.Lines(said.String()) {
+		if !strings.Contains(line, "not allowed") || !seen["not allowed"] {
+			r2.err += line
+		}
+		if strings.Contains(line, "not allowed") {
+			seen["not allowed"] = true
+		}
+	}
+	return r2
 }
 
 var named = regexp.MustCompile(`must allow "(\w+)" on "([a-z/]+)"`)
@@ -346,6 +414,15 @@ func kubeSecret(r *rightsWorld, name string) {
 
 func swarmSecret(r *rightsWorld, name string) {
 	must(r.t, putSwarm(r.swarm, name, []byte("value"), map[string]string{"case": name}))
+}
+
+func changedHere(r *rightsWorld, name string) {
+	must(r.t, r.putKube(r.space, corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"case": name}}, Data: map[string][]byte{"v": []byte("new")}}))
+}
+
+func mirrorChangedHere(r *rightsWorld, name string) {
+	_, err := r.kube.Secrets(r.space).Patch(r.t.Context(), name, types.MergePatchType, fmt.Appendf(nil, `{"stringData":{%q:"drifted"}}`, name), metav1.PatchOptions{})
+	must(r.t, err)
 }
 
 func mirroredInSwarm(r *rightsWorld, name string) {

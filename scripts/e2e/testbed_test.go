@@ -534,3 +534,21 @@ func kubeconfigIn(t *testing.T, folder, namespace string) string {
 	must(t, clientcmd.WriteToFile(*config, path))
 	return path
 }
+
+// lines is what a process has said so far.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"slices"
 	"strings"
 
@@ -26,7 +27,9 @@ type rbacOptions struct {
 	accounts []string
 	users    []string
 	groups   []string
+	lease    string
 	use      rights.Use // but for what is known later
+	deploy   deployOptions
 
 	targets  []rights.Target
 	subjects []report.Subject
@@ -64,11 +67,21 @@ called.`,
 				return err
 			}
 			progress := newProgress(host)
+			var stdin strings.Builder
+			host := host
+			host.In = io.TeeReader(host.In, &stdin)
 			asked, err := options.asked(host, cmd, progress.say)
 			if err != nil {
 				return err
 			}
 			return run(cmd.Context(), options.timeout, func(ctx context.Context) error {
+				if options.deploy != (deployOptions{}) {
+					texts, err := keep(options.files, stdin.String())
+					if err != nil {
+						return err
+					}
+					return runDeploy(ctx, host, asked, options, texts, printer)
+				}
 				return runRbac(ctx, host, asked, options, printer)
 			})
 		},
@@ -83,6 +96,10 @@ called.`,
 	flags.StringVar(&options.name, "role-name", "", "What the Role is called, if not after the verbs and the secrets")
 	flags.StringVar(&options.side, "side", "", "Only what is needed at this end of the pair: from or to")
 	flags.BoolVar(&options.use.Rollout, "rollout", false, "For sync --rollout")
+	flags.BoolVar(&options.use.Watch, "watch", false, "For sync --watch")
+	flags.BoolVar(&options.use.Events, "events", false, "For sync --watch --events")
+	flags.StringVar(&options.lease, "leader-elect", "", "For sync --watch --leader-elect `NAMESPACE/NAME`")
+	options.deploy.addFlags(flags)
 	flags.BoolVar(&options.use.Immutable, "immutable", false, "For Secrets that are immutable, too, or mirrors that change their type: they are made anew")
 	flags.BoolVar(&options.use.Ephemeral, "allow-ephemeral", false, "For looks into containers with --allow-ephemeral")
 	flags.BoolVar(&options.use.Both, "in-both", false, "For create --in both")
@@ -125,7 +142,7 @@ func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 		verbs []string
 	}{
 		{"all", pairVerbs}, {"selector", append(slices.Clone(pairVerbs), "peek-in-container", "translate")}, {"into", pairVerbs}, {"name-template", pairVerbs}, {"prune", pairVerbs}, {"adopt", pairVerbs},
-		{"force", pairVerbs}, {"prove", pairVerbs}, {"rollout", []string{"sync"}}, {"immutable", []string{"sync", "rotate"}},
+		{"force", pairVerbs}, {"prove", pairVerbs}, {"rollout", []string{"sync"}}, {"watch", []string{"sync"}}, {"immutable", []string{"sync", "rotate"}},
 		{"allow-ephemeral", []string{"peek-in-container", "verify", "rotate", "sync"}}, {"in-both", []string{"create"}}, {"all-namespaces", []string{"ls"}},
 	} {
 		if given(rule.flag) && !slices.ContainsFunc(o.verbs, func(v string) bool { return slices.Contains(rule.verbs, v) }) {
@@ -137,6 +154,19 @@ func (o *rbacOptions) check(cmd *cobra.Command, args []string) (err error) {
 	}
 	if o.side != "" && o.side != "from" && o.side != "to" {
 		return fmt.Errorf("--side %q: it must be from or to", o.side)
+	}
+	for _, name := range []string{"events", "leader-elect"} {
+		if given(name) && !o.use.Watch {
+			return fmt.Errorf("--%s goes with --watch", name)
+		}
+	}
+	if o.lease != "" {
+		if _, _, err := splitName("--leader-elect", o.lease); err != nil {
+			return err
+		}
+	}
+	if err := o.checkDeploy(cmd); err != nil {
+		return err
 	}
 	return o.readSubjects()
 }
@@ -206,7 +236,8 @@ type settledIn interface{ Namespace() (string, error) }
 // place is where a Role stands.
 type place struct{ context, namespace string }
 
-func runRbac(ctx context.Context, host Host, all []asked, options rbacOptions, printer Printer) error {
+// access gives the Roles and bindings for what is asked.
+func access(ctx context.Context, all []asked, options rbacOptions) ([]report.AccessObject, error) {
 	rules := map[place][2]rights.Rules{} // of the namespace, and of the cluster
 	var order []place
 	var mirrors []string
@@ -217,15 +248,15 @@ func runRbac(ctx context.Context, host Host, all []asked, options rbacOptions, p
 		for _, end := range one.ends(options.side) {
 			s, ok := end.Endpoint.(settledIn)
 			if !ok {
-				return fmt.Errorf("%s has no namespace", end.name)
+				return nil, fmt.Errorf("%s has no namespace", end.name)
 			}
 			namespace, err := s.Namespace()
 			if err != nil {
-				return err
+				return nil, err
 			}
 			names, err := one.namesAt(ctx, end)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			at := place{end.name.Context, namespace}
 			if _, there := rules[at]; !there {
@@ -233,24 +264,43 @@ func runRbac(ctx context.Context, host Host, all []asked, options rbacOptions, p
 			}
 			more, err := options.rules(namespace, names, end.side, one)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			rules[at] = [2]rights.Rules{append(rules[at][0], more[0]...), append(rules[at][1], more[1]...)}
 		}
 	}
+	if options.lease != "" {
+		namespace, name, _ := strings.Cut(options.lease, "/")
+		at := place{namespace: namespace}
+		if len(order) > 0 { // it is in the cluster that we run in
+			at.context = order[0].context
+		}
+		if _, there := rules[at]; !there {
+			order = append(order, at)
+		}
+		rules[at] = [2]rights.Rules{append(rules[at][0], rights.Lease(name, options.use.Events)...), rules[at][1]}
+	}
 	if len(order) == 0 {
-		return fmt.Errorf("neither --from %s nor --to %s is in Kubernetes, so that there is nothing to allow", all[0].fromName, all[0].toName)
+		return nil, fmt.Errorf("neither --from %s nor --to %s is in Kubernetes, so that there is nothing to allow", all[0].fromName, all[0].toName)
 	}
 	var items []report.AccessObject
 	for _, at := range order {
 		if at.context != order[0].context {
-			return fmt.Errorf("the contexts %q and %q may be two clusters, and Roles are applied to one: --side from and --side to print what to apply to each", order[0].context, at.context)
+			return nil, fmt.Errorf("the contexts %q and %q may be two clusters, and Roles are applied to one: --side from and --side to print what to apply to each", order[0].context, at.context)
 		}
 		for i, kind := range []string{"Role", "ClusterRole"} {
 			if of := rules[at][i]; len(of) > 0 {
 				items = append(items, options.role(kind, map[bool]string{true: at.namespace}[i == 0], mirrors, of)...)
 			}
 		}
+	}
+	return items, nil
+}
+
+func runRbac(ctx context.Context, host Host, all []asked, options rbacOptions, printer Printer) error {
+	items, err := access(ctx, all, options)
+	if err != nil {
+		return err
 	}
 	d := report.NewAccess(items)
 	if !printer.Human() {
@@ -319,6 +369,10 @@ func (o *rbacOptions) rules(namespace string, names []string, side rights.Side, 
 		if slices.Contains(pairVerbs, verb) {
 			use.Select = !plan.ByName(p.Options)
 			use.Prune = p.request.Prune
+			named := p.Pair.Names() // of all mirrors of these ends: they share a watch
+			use.WatchAll = len(named) == 0 || len(named) > rights.FewNames
+			// They stand on the origins, where these are in Kubernetes.
+			use.Events = use.Events && (side == rights.Origins || p.fromName.Kind != secret.Kubernetes)
 			use.Immutable = use.Immutable || p.request.Force
 			use.KeyElsewhere = p.Pair.Key.Known() || side == rights.Origins && p.toName.Kind == secret.Kubernetes
 		}

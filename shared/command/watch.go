@@ -13,9 +13,7 @@ import (
 
 	"github.com/secretx/secretx/shared/apply"
 	"github.com/secretx/secretx/shared/audit"
-	"github.com/secretx/secretx/shared/mapping"
 	"github.com/secretx/secretx/shared/report"
-	"github.com/secretx/secretx/shared/secret"
 	"github.com/secretx/secretx/shared/watch"
 )
 
@@ -59,8 +57,10 @@ func (o *watchOptions) check(flags *pflag.FlagSet, printer Printer) error {
 	if o.resync < time.Second {
 		return errors.New("--resync must be a second at least")
 	}
-	if namespace, name, _ := strings.Cut(o.lease, "/"); o.lease != "" && (!mapping.ValidName(secret.Kubernetes, namespace) || !mapping.ValidName(secret.Kubernetes, name)) {
-		return fmt.Errorf("--leader-elect %q: it must be NAMESPACE/NAME", o.lease)
+	if o.lease != "" {
+		if _, _, err := splitName("--leader-elect", o.lease); err != nil {
+			return err
+		}
 	}
 	return nil
 }

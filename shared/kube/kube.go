@@ -61,6 +61,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/rollout"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -89,7 +90,7 @@ type Endpoint struct {
 	mu   sync.Mutex
 	conn *connection // nil before the first use
 
-	watch watch
+	waiting rollout.Together[string, *view] // for workloads to settle, by the plurals of their kinds
 }
 
 // connection is what the first use makes.

@@ -43,11 +43,11 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 		return &endpoint.Error{Op: op, Object: w.ID, Place: c.place, Reason: endpoint.ErrInvalid, Cause: err}
 	}
 	s := settling{step: moved.Step, written: written, nothing: moved.Nothing, first: map[string]time.Time{}}
-	defer e.watch.join(what)()
+	defer e.waiting.Join(what.plural)()
 	seen, said := time.Now(), ""
 	answered := seen
 	for {
-		v, err := e.watch.see(ctx, c, what, seen)
+		v, err := e.waiting.See(ctx, what.plural, seen, c.view)
 		switch {
 		case ctx.Err() != nil:
 			return c.unsettled(ctx, op, w, said)
@@ -63,7 +63,7 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 			continue
 		}
 		answered = time.Now()
-		o := v.object(what, types.UID(w.UID))
+		o := v.Shown.object(what, types.UID(w.UID))
 		if o == nil {
 			return c.gone(op, w)
 		}
@@ -86,8 +86,8 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 			// started again with what that has by now.
 			delete(s.first, string(pod.UID))
 		}
-		seen = v.began
-		if pause(ctx, max(interval, 2*v.took)) != nil {
+		seen = v.Began
+		if pause(ctx, max(interval, 2*v.Took)) != nil {
 			return c.unsettled(ctx, op, w, said)
 		}
 	}

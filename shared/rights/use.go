@@ -44,6 +44,10 @@ type Use struct {
 	Rollout   bool // sync moves those who use the mirrors
 	Ephemeral bool // containers may be looked into from beside
 	Selector  bool // pods or workloads are chosen by their labels
+	Watch     bool // sync stays
+	// WatchAll: it can't watch its secrets one by one, as there are too many of them.
+	WatchAll bool
+	Events   bool // and tells here what it does
 	// AllNamespaces: ls shows those of all namespaces.
 	AllNamespaces bool
 }
@@ -118,6 +122,13 @@ func (u Use) keyRead() Rules {
 }
 
 func diff(u Use) Rules {
+	if u.Watch { // all is listed to begin with, and then what has changed is read by itself
+		r := rule("secrets", "get", "list", "watch")
+		if !u.Select && !u.WatchAll {
+			r = r.named(u.Secrets...)
+		}
+		return append(Rules{r}, u.keyRead()...)
+	}
 	if u.Select || len(u.Secrets) == 0 {
 		return append(Rules{rule("secrets", "list")}, u.keyRead()...)
 	}
@@ -128,6 +139,9 @@ func sync(u Use) Rules {
 	all := diff(u)
 	if !u.KeyElsewhere {
 		all = append(all, key("get", "create", "patch").or("mirrors are made without fingerprints, which is said"))
+	}
+	if u.Events {
+		all = append(all, events)
 	}
 	if u.Side == Origins {
 		return all
@@ -145,6 +159,20 @@ func sync(u Use) Rules {
 	}
 	return all
 }
+
+var events = rule("events.events.k8s.io", "create", "patch").or("there are no Events, which is said")
+
+// Lease is what it takes to take part in the election of the one that writes, and to tell there what concerns all.
+func Lease(name string, told bool) Rules {
+	all := Rules{rule("leases.coordination.k8s.io", "get", "watch", "create", "patch").named(name)}
+	if told {
+		all = append(all, events)
+	}
+	return all.Merged()
+}
+
+// FewNames is how many secrets are watched one by one.
+const FewNames = 25
 
 // finders are the lists that a namespace is searched for consumers with.
 func finders(without string, needed ...string) Rules {

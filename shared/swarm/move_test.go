@@ -347,7 +347,7 @@ func TestSettleTogether(t *testing.T) {
 	if calls > 12 {
 		t.Errorf("%d calls", calls)
 	}
-	if e.watch.last != nil || len(e.watch.waiting) > 0 {
+	if !e.waiting.Idle() {
 		t.Error("something is left of the wait")
 	}
 }

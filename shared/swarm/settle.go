@@ -32,17 +32,17 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 	if err != nil {
 		return &endpoint.Error{Op: op, Object: w.ID, Place: e.name, Reason: endpoint.ErrInvalid, Cause: err}
 	}
-	defer e.watch.join(w.UID)()
+	defer e.waiting.Join(w.UID)()
 	seen, said := time.Now(), ""
 	answered := seen
 	for {
-		v, err := e.watch.see(ctx, g, w.UID, seen)
+		v, err := e.waiting.See(ctx, w.UID, seen, g.view)
 		switch {
 		case ctx.Err() != nil:
 			return e.fail(ctx, op, w.ID, ctx.Err())
 		case err == nil:
 			answered = time.Now()
-			progress, done, err := s.judge(v, answered)
+			progress, done, err := s.judge(v.Shown, answered)
 			if failure := (*endpoint.Error)(nil); errors.As(err, &failure) {
 				failure.Op, failure.Object, failure.Place = op, w.ID, e.name
 			}
@@ -60,8 +60,8 @@ func (e *Endpoint) Settle(ctx context.Context, moved rollout.Moved, say func(str
 				return failure
 			}
 		}
-		seen = v.began
-		if sleep(ctx, max(interval, 2*v.took)) != nil {
+		seen = v.Began
+		if sleep(ctx, max(interval, 2*v.Took)) != nil {
 			return e.fail(ctx, op, w.ID, ctx.Err())
 		}
 	}

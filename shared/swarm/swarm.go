@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/secretx/secretx/shared/endpoint"
+	"github.com/secretx/secretx/shared/rollout"
 	"github.com/secretx/secretx/shared/secret"
 )
 
@@ -45,7 +46,7 @@ type Endpoint struct {
 	engine *engine       // nil until connected
 	image  string        // the helper's, once it is known to be there
 
-	watch watch // what waits for services to settle
+	waiting rollout.Together[string, *view] // for services to settle, by their IDs
 }
 
 var _ endpoint.Endpoint = (*Endpoint)(nil)

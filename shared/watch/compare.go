@@ -27,7 +27,7 @@ func (l *Loop) compareAll(ctx context.Context) (map[key]bool, error) {
 	l.mu.Unlock()
 	defer l.forget()
 	l.targets = map[string]map[string]bool{}
-	failed, states, err := l.write(ctx, s, func(w mirror.Wanted) (plan.Options, bool) { return w.Options, true }, func(plan.Item) time.Time { return time.Time{} })
+	failed, states, err := l.write(ctx, s, true, func(w mirror.Wanted) (plan.Options, bool) { return w.Options, true }, func(plan.Item) time.Time { return time.Time{} })
 	if err == nil {
 		l.tell(Event{Kind: Compared, Took: time.Since(began), Items: states})
 	}
@@ -117,7 +117,7 @@ func (l *Loop) compareSome(ctx context.Context, batch []key, began map[key]time.
 		}
 		return at
 	}
-	failed, _, err := l.write(ctx, l.sides(), narrow, since)
+	failed, _, err := l.write(ctx, l.sides(), false, narrow, since)
 	return failed, err
 }
 
@@ -285,8 +285,9 @@ func (l *Loop) planned(ready *plan.Observed, options plan.Options) (plan.Plan, e
 	return p, err
 }
 
-// write plans and applies. It gives what failed, and how many mirrors there are in each state.
-func (l *Loop) write(ctx context.Context, s mirror.Sides, narrow func(mirror.Wanted) (plan.Options, bool), since func(plan.Item) time.Time) (map[key]bool, map[plan.State]int, error) {
+// write plans and applies. It gives what failed, and how many mirrors there are in each state. What is written is
+// rolled out, and where it is about all, also what stood already: whoever wrote it may not have come to that.
+func (l *Loop) write(ctx context.Context, s mirror.Sides, all bool, narrow func(mirror.Wanted) (plan.Options, bool), since func(plan.Item) time.Time) (map[key]bool, map[plan.State]int, error) {
 	ready := plan.Prepare(s.From, s.To)
 	planned, err := l.pair.CompareOnly(ctx, s, ready, mirror.AskOwned, func(w mirror.Wanted) (plan.Options, bool) {
 		options, wanted := narrow(w)
@@ -302,7 +303,15 @@ func (l *Loop) write(ctx context.Context, s mirror.Sides, narrow func(mirror.Wan
 	states := map[plan.State]int{}
 	failed := map[key]bool{}
 	claimed := map[string]string{} // logical names to the wanted mirror that has it
-	plans := make([]plan.Plan, len(planned))
+	plans, rolled := make([]plan.Plan, len(planned)), make([]plan.Plan, len(planned))
+	rollOut := func() {
+		for i := range rolled {
+			if l.options.RollsOut != nil && l.options.RollsOut(planned[i].Name) {
+				rolled[i].From, rolled[i].To = s.From.Place, s.To.Place
+				l.offer(rolled[i])
+			}
+		}
+	}
 	for i, one := range planned {
 		if one.Err != nil {
 			l.tell(Event{Kind: Failure, Mirror: one.Name, Err: one.Err})
@@ -329,10 +338,13 @@ func (l *Loop) write(ctx context.Context, s mirror.Sides, narrow func(mirror.Wan
 				plans[i].Items = append(plans[i].Items, item)
 			case item.State == plan.Conflict || item.State == plan.Unmappable || item.State == plan.Unknown:
 				l.tell(Event{Kind: Left, Mirror: one.Name, Outcome: apply.Outcome{Item: item}})
+			case all && item.State == plan.InSync && item.Owned:
+				rolled[i].Items = append(rolled[i].Items, item)
 			}
 		}
 	}
 	if !slices.ContainsFunc(plans, func(p plan.Plan) bool { return len(p.Items) > 0 }) {
+		rollOut()
 		return failed, states, nil
 	}
 	outcomes, err := l.pair.Apply(ctx, s, plans, apply.Options{Concurrency: l.options.Concurrency})
@@ -341,7 +353,6 @@ func (l *Loop) write(ctx context.Context, s mirror.Sides, narrow func(mirror.Wan
 	}
 	now := time.Now()
 	for i := range outcomes {
-		rolled := plan.Plan{From: s.From.Place, To: s.To.Place}
 		for _, o := range outcomes[i] {
 			e := Event{Kind: Write, Mirror: planned[i].Name, Outcome: o}
 			if at := since(o.Item); !at.IsZero() {
@@ -349,16 +360,14 @@ func (l *Loop) write(ctx context.Context, s mirror.Sides, narrow func(mirror.Wan
 			}
 			if o.Result == apply.Done {
 				l.wrote(o)
-				rolled.Items = append(rolled.Items, o.Item)
+				rolled[i].Items = append(rolled[i].Items, o.Item)
 			} else {
 				l.retry(o.Item, failed)
 			}
 			l.tell(e)
 		}
-		if l.options.RollsOut != nil && l.options.RollsOut(planned[i].Name) {
-			l.offer(rolled)
-		}
 	}
+	rollOut()
 	return failed, states, nil
 }
 
