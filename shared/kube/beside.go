@@ -53,7 +53,10 @@ func (c *connection) lookBeside(ctx context.Context, container *peek.Container, 
 		helpers = append(helpers, name)
 		slices.Sort(helpers)
 		helpers = slices.Compact(helpers)
-		container.Note = fmt.Sprintf("ephemeral container %s stays in the spec of pod %s", strings.Join(helpers, ", "), pod.Name)
+		container.Note = fmt.Sprintf("ephemeral container %s stays in the spec of pod %s", name, pod.Name)
+		if len(helpers) > 1 {
+			container.Note = fmt.Sprintf("ephemeral containers %s stay in the spec of pod %s", strings.Join(helpers, ", "), pod.Name)
+		}
 	}
 	var best *peek.Seen
 	var failure error
