@@ -49,12 +49,18 @@ by peek-in-container, or moved to a new value by rotate and sync --rollout. What
 named is all that is allowed, as far as Kubernetes can tell by names: a list shows all,
 with the values.
 
+With --deployment or --stack, all is printed that runs sync -f --watch by itself: in
+Kubernetes by two replicas, of which one writes, with an account that has just the
+rights of its mirrors; in a Swarm as a stack.
+
 Rules with a comment can be left out, for the price that the comment says. Nothing is
 written, and nobody is asked but a Swarm for what the mirrors of its secrets are
 called.`,
 		Example: examples(host,
 			"rbac --all --service-account ci/deployer", "What sync --all takes",
 			"rbac -f mirrors.yaml --service-account ci/deployer", "What sync -f takes, for all mirrors that the file declares",
+			"rbac -f mirrors.yaml --deployment secretx/mirrors --swarm-host tcp://manager:2376", "All that keeps these mirrors in line as a Deployment",
+			"rbac -f mirrors.yaml --stack mirrors", "And as a service of a Swarm",
 			"rbac user-pass --for diff --user jane", "To compare one secret",
 			"rbac deployment/web --for peek --group developers", "To look into the pods of one Deployment",
 			"rbac db-password deployment/web --for rotate --service-account ci/rotator", "To rotate what a Deployment uses",
