@@ -122,14 +122,16 @@ func (w *watching) elected() (func(context.Context) error, error) {
 	}
 	board, _ := at.(endpoint.Announcer)
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
 		var last endpoint.Leadership
+		var failed error // of the work, which has ended when Lead has
 		err := elector.Lead(ctx, endpoint.Election{
 			Lease: name, Identity: w.identity,
 			Do: func(ctx context.Context) {
 				if err := w.run(ctx); err != nil && ctx.Err() == nil {
-					cancel(err)
+					failed = err
+					cancel()
 				}
 			},
 			Heard: func(now endpoint.Leadership) {
@@ -152,8 +154,8 @@ func (w *watching) elected() (func(context.Context) error, error) {
 			},
 			Failed: func(err error) { w.progress.say(err.Error()) },
 		})
-		if cause := context.Cause(ctx); err == nil && cause != ctx.Err() {
-			err = cause
+		if err == nil {
+			err = failed
 		}
 		return err
 	}, nil
