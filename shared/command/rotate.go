@@ -230,7 +230,16 @@ func (r *rotation) number(ctx context.Context, old secret.Secret) (secret.Secret
 	}
 	numbered := old
 	numbered.Lineage = secret.Lineage{Name: old.Name, Sequence: 1}
-	return r.Update(ctx, old, numbered)
+	numbered, err := r.Update(ctx, old, numbered)
+	if errors.Is(err, endpoint.ErrMoved) {
+		err = tooLate(old.Name)
+	}
+	return numbered, err
+}
+
+// tooLate is for a secret that isn't any more what it was when it was read.
+func tooLate(name string) error {
+	return fmt.Errorf("another rotation of %q is quicker, or something else has changed it: nothing was changed", name)
 }
 
 // next is the version to make: what the old one is, but for the new values.

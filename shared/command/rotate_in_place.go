@@ -132,6 +132,9 @@ func (r *rotation) writeInPlace(ctx context.Context, old secret.Secret) error {
 	now := old
 	if !sameKeys(old, wanted) {
 		if now, err = r.Update(ctx, old, wanted); err != nil {
+			if errors.Is(err, endpoint.ErrMoved) {
+				err = tooLate(old.Name)
+			}
 			return errors.Join(err, r.drop(ctx, backup))
 		}
 	}

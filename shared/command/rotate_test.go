@@ -363,6 +363,36 @@ func TestTwoGoOnWithARotation(t *testing.T) {
 	}
 }
 
+// TestTwoBeginARotation: of two rotations of one secret, the one that is quicker changes it. The other one says so,
+// whatever it was about to write first.
+func TestTwoBeginARotation(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "value")
+	if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, side := range waysToRotate {
+		t.Run(side.name, func(t *testing.T) {
+			e := newEnsemble(side.kind, side.immutable, "old")
+			e.Before(func(_ context.Context, c storetest.Call) error {
+				if c.Op == storetest.Update || c.Op == storetest.Create {
+					e.Before(nil)
+					if code, text := e.rotate(t, "--from-file", file); code != 0 {
+						t.Errorf("the one: exit %d: %s", code, text)
+					}
+				}
+				return nil
+			})
+			code, text := e.rotate(t, "--generate", "9")
+			if code != 2 || !strings.Contains(text, "another rotation of") || !strings.Contains(text, "nothing was changed") {
+				t.Errorf("the other: exit %d: %s", code, text)
+			}
+			if got, wrong := e.settled(); got != "new" || wrong != "" {
+				t.Errorf("%s, %s", got, wrong)
+			}
+		})
+	}
+}
+
 // TestChangedDuringARotation: a value that somebody else gave a Secret during a rotation that fails is not
 // overwritten by the way back.
 func TestChangedDuringARotation(t *testing.T) {
