@@ -433,6 +433,19 @@ func TestWrongInputChangesNothing(t *testing.T) {
 	}
 }
 
+// TestArguments: too few or too many of them are told with where to look.
+func TestArguments(t *testing.T) {
+	w := newWorld(t)
+	for _, args := range []string{"rotate", "rotate a b", "current", "rm", "create a b", "doctor a", "version a"} {
+		w.t = t
+		w.must(2, strings.Fields(args)...)
+		verb, _, _ := strings.Cut(args, " ")
+		if text := strings.TrimSpace(w.err.String()); !strings.Contains(text, "test secretx "+verb+": ") || !strings.HasSuffix(text, "See test secretx "+verb+" --help") {
+			t.Errorf("%s: %q", args, text)
+		}
+	}
+}
+
 func TestFailuresDoNotStopTheRest(t *testing.T) {
 	w := newWorld(t)
 	for i := range 20 {

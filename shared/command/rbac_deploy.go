@@ -36,7 +36,7 @@ func (o *deployOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.swarmTLS, "swarm-tls", "", "With --deployment: the `Secret` with ca.pem, cert.pem and key.pem for that, if not NAME-docker-tls")
 }
 
-// check looks at the flags, and makes of a Deployment what it needs to be allowed.
+// checkDeploy looks at the flags, and makes of a Deployment what it needs to be allowed.
 func (o *rbacOptions) checkDeploy(cmd *cobra.Command) error {
 	d := &o.deploy
 	for _, name := range []string{"image", "swarm-host", "swarm-tls"} {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -61,8 +62,16 @@ func OptionGroups(cmd *cobra.Command) []OptionGroup {
 	return slices.DeleteFunc(groups, func(g OptionGroup) bool { return !g.Flags.HasFlags() })
 }
 
-// inStyle writes the usage line of a verb as the host CLI does, and groups what the host adds to its flags.
+// inStyle writes the usage line of a verb as the host CLI does, and says where to look when there are too few
+// arguments or too many.
 func (h Host) inStyle(cmd *cobra.Command) {
+	fits := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if fits == nil || fits(cmd, args) == nil {
+			return nil
+		}
+		return fmt.Errorf("%s %s: %w. See %[1]s %[2]s --help", h.CLI, cmd.Name(), fits(cmd, args))
+	}
 	cmd.DisableFlagsInUseLine = true
 	name, rest, _ := strings.Cut(cmd.Use, " ")
 	switch {

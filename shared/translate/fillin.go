@@ -98,9 +98,11 @@ func (s *service) fillIn(vars, composed []Var, whole []string, byShell bool) []s
 	for _, word := range whole {
 		script.WriteString(" " + filled(word))
 	}
+	reason := "its value is a secret, and a Swarm puts none into a text; in Kubernetes, the command is that of the shell, too, when it is translated back"
 	if words {
 		said += ", in the command"
+		reason += ". Whoever lists the processes of the node sees it there, as before"
 	}
-	s.w.note(said+": a shell fills it in", "its value is a secret, and a Swarm puts none into a text; in Kubernetes, the command is that of the shell, too, when it is translated back")
+	s.w.note(said+": a shell fills it in", reason)
 	return []string{"/bin/sh", "-c", script.String()}
 }
