@@ -40,6 +40,16 @@ func start(env []string, name string, args ...string) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
+// over tells whether the process that was started has ended.
+func (p *process) over() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // plugin is the process of secretx itself: kubectl becomes it, docker has it as a child. Zero while
 // there is none yet.
 func (p *process) plugin() int {
@@ -66,17 +76,30 @@ func descendants(pid int) []int {
 	return all
 }
 
-// alive tells whether a process runs; one that nobody has waited for does not.
+// alive tells whether a process runs; one that nobody has waited for does not. One that becomes another program
+// from a thread that isn't its first, as kubectl may, has a first thread for a moment that is dead already: it
+// is looked at twice.
 func alive(pid int) bool {
 	if pid == 0 || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return false
 	}
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false
+	return hasThread(pid) || hasThread(pid)
+}
+
+// hasThread tells whether any thread of a process isn't dead.
+func hasThread(pid int) bool {
+	threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/stat")
+	for _, f := range threads {
+		stat, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 0 && fields[0] != "Z" && fields[0] != "X" {
+			return true
+		}
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	return len(fields) > 0 && fields[0] != "Z" && fields[0] != "X"
+	return false
 }
 
 // killAll ends the process and all that it started, at once.

@@ -17,12 +17,14 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	appsclient "k8s.io/client-go/kubernetes/typed/apps/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	batchclient "k8s.io/client-go/kubernetes/typed/batch/v1"
 	rbacclient "k8s.io/client-go/kubernetes/typed/rbac/v1"
 
@@ -210,6 +212,35 @@ func (r *rightsWorld) apply(name string) {
 	if len(printed) != len(wanted) {
 		r.t.Errorf("rbac %s prints %v instead of %v", r.row.Args, printed, wanted)
 	}
+	r.until("all", wanted)
+}
+
+// until waits until the API server knows of the rights of a user, which it does a little after they were given, and
+// of all in a role at the same time.
+func (r *rightsWorld) until(user string, rules rights.Rules) {
+	r.t.Helper()
+	if len(rules) == 0 {
+		return
+	}
+	rule := rules[0]
+	resource, sub, _ := strings.Cut(rule.Resource, "/")
+	asked := authorizationv1.ResourceAttributes{Group: rule.Group, Resource: resource, Subresource: sub, Verb: rule.Verbs[0], Namespace: r.space}
+	if len(rule.Names) > 0 {
+		asked.Name = rule.Names[0]
+	}
+	client := get[*authorizationclient.AuthorizationV1Client](r.t)(authorizationclient.NewForConfig(r.config))
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		review, err := client.SubjectAccessReviews().Create(r.t.Context(), &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: r.user(user), ResourceAttributes: &asked},
+		}, metav1.CreateOptions{})
+		must(r.t, err)
+		if review.Status.Allowed {
+			return
+		}
+		if time.Since(began) > 30*time.Second {
+			r.t.Fatalf("%s was never allowed to %v", r.user(user), rule)
+		}
+	}
 }
 
 // singles are the rights that a try takes, one by one.
@@ -370,6 +401,7 @@ func said(text, verb, plural string) bool {
 // allow gives a user just these rights.
 func (r *rightsWorld) allow(user string, rules rights.Rules) {
 	r.t.Helper()
+	defer r.until(user, rules)
 	client := get[*rbacclient.RbacV1Client](r.t)(rbacclient.NewForConfig(r.config))
 	meta := metav1.ObjectMeta{Name: r.user(user)}
 	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: r.user(user)}}

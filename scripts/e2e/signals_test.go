@@ -127,7 +127,7 @@ func TestInterruptInTheMiddle(t *testing.T) {
 		p.taken()
 		args := append([]string{"sync", "--all", "--from", "kubernetes", "--to", "swarm", "--concurrency", strconv.Itoa(concurrency)}, format...)
 		run := get[*process](t)(startVerb(p.env(), host, args...))
-		for alive(run.pid()) && writes(p) < 30 {
+		for !run.over() && writes(p) < 30 {
 			time.Sleep(time.Millisecond)
 		}
 		pids, began := append([]int{run.pid()}, descendants(run.pid())...), time.Now()

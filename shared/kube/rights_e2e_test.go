@@ -4,10 +4,13 @@ package kube_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 
@@ -16,9 +19,13 @@ import (
 	"github.com/secretx/secretx/shared/peek"
 )
 
-// allowed opens the endpoint as somebody who may do exactly this: "get pods", "list deployments.apps".
+var users atomic.Int64
+
+// allowed opens the endpoint as somebody, each time another one, who may do exactly this: "get pods",
+// "list deployments.apps".
 func (c *cluster) allowed(user string, rights ...string) *kube.Endpoint {
 	c.Helper()
+	user = fmt.Sprint(user, "-", users.Add(1))
 	rules := []object{}
 	for _, right := range rights {
 		verb, resource, _ := strings.Cut(right, " ")
@@ -38,9 +45,31 @@ func (c *cluster) allowed(user string, rights ...string) *kube.Endpoint {
 	if status, answer := c.do(http.MethodPatch, path+"/rolebindings/"+user+"?fieldManager=test&force=true", "application/apply-patch+yaml", binding); status >= 300 {
 		c.Fatal(status, answer)
 	}
+	c.mayNow(user, rights[0])
 	config := rest.CopyConfig(c.config)
 	config.Impersonate = rest.ImpersonationConfig{UserName: user}
 	return c.openAs(config)
+}
+
+// mayNow waits until the API server knows of a right, which it does a little after it was given.
+func (c *cluster) mayNow(user, right string) {
+	c.Helper()
+	verb, resource, _ := strings.Cut(right, " ")
+	plural, group, _ := strings.Cut(resource, ".")
+	plural, sub, _ := strings.Cut(plural, "/")
+	review := object{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": object{
+		"user":               user,
+		"resourceAttributes": object{"namespace": c.namespace, "verb": verb, "group": group, "resource": plural, "subresource": sub},
+	}}
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		status, answer := c.do(http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", "", review)
+		if found, _ := answer["status"].(map[string]any); found["allowed"] == true {
+			return
+		}
+		if time.Since(began) > 30*time.Second {
+			c.Fatal(status, answer)
+		}
+	}
 }
 
 // What the package comment says of rights is enough, and with one less one error names it.

@@ -664,20 +664,29 @@ func usersOf(t *testing.T, e *Endpoint, refs []secret.Ref) (all []string) {
 
 // TestHundred: one wave, far faster than one after another.
 func TestHundred(t *testing.T) {
+	const n = 100
 	e := connect(t, Options{})
 	refs := stand(t, e, []byte("value"))
-	service := serve(t, e, 100, here, reference(refs[0], "p", "0", "0", 0o400))
-	start := time.Now()
-	found := inspectInside(t, e, service, peek.LookOptions{})
-	took := time.Since(start)
+	one := serve(t, e, 1, here, reference(refs[0], "p", "0", "0", 0o400))
+	many := serve(t, e, n, here, reference(refs[0], "p", "0", "0", 0o400))
+	timed := func(service string) ([]peek.Container, time.Duration) {
+		began := time.Now()
+		found := inspectInside(t, e, service, peek.LookOptions{})
+		return found, time.Since(began)
+	}
+	_, single := timed(one)
+	found, took := timed(many)
+	if _, again := timed(one); again > single {
+		single = again // the machine is as busy as it was for the many
+	}
 	want := secret.NewValue([]byte("value")).Digest([]byte("a nonce"))
 	for _, c := range found {
 		if !c.Seen.Files["/run/secrets/p"].Content.Digest.Equal(want) {
 			t.Errorf("%s: %s", c.Name, c.Unseen)
 		}
 	}
-	if len(found) != 100 || took > 3*time.Second {
-		t.Errorf("%d containers in %s", len(found), took)
+	if len(found) != n || took > n/2*single {
+		t.Errorf("%d containers in %s, and one in %s", len(found), took, single)
 	}
 }
 

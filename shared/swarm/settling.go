@@ -21,8 +21,10 @@ const (
 	failures = 3
 	// nodeless is how long a task may be without a node that would do: one may be restarting.
 	nodeless = 20 * time.Second
-	// successor is how long it may take until there is a task in place of one that failed.
+	// successor is how long a task that failed is looked at before its restart policy is believed that nothing
+	// comes in its place; overdue, before it is believed that nothing comes although the policy says otherwise.
 	successor = 5 * time.Second
+	overdue   = 20 * time.Second
 	// defaultMonitor is how long a Swarm watches a task for failure after it was updated.
 	defaultMonitor = 5 * time.Second
 )
@@ -191,8 +193,14 @@ func (s *settling) look(v *view, service *swarm.Service, at *slotTasks, now time
 			return false, false, ""
 		case latest.Status.State == swarm.TaskStateComplete:
 			return true, true, ""
-		case broke(latest) && s.lasts(latest.ID+" failed", now) > successor:
+		case !broke(latest):
+			return false, true, ""
+		}
+		switch waits := s.lasts(latest.ID+" failed", now); {
+		case waits > successor && ends(service, times):
 			return false, true, v.fault(service, latest) + "; by its restart policy it isn't started again"
+		case waits > overdue:
+			return false, true, v.fault(service, latest) + "; nothing was started in its place for " + overdue.String()
 		}
 		return false, true, ""
 	}
@@ -217,6 +225,21 @@ func (s *settling) look(v *view, service *swarm.Service, at *slotTasks, now time
 		return false, true, v.fault(service, latest)
 	}
 	return false, true, ""
+}
+
+// ends tells whether the restart policy starts nothing in place of a task that failed, as the given number of
+// tasks did in that place. Attempts within a window are the engine's to count.
+func ends(service *swarm.Service, failed int) bool {
+	p := service.Spec.TaskTemplate.RestartPolicy
+	switch {
+	case p == nil:
+		return false
+	case p.Condition == swarm.RestartPolicyConditionNone:
+		return true
+	case p.MaxAttempts == nil || *p.MaxAttempts == 0 || p.Window != nil && *p.Window > 0:
+		return false
+	}
+	return uint64(failed) > *p.MaxAttempts
 }
 
 // fits tells whether a task has the secrets that the spec says now, each at its place.

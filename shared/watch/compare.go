@@ -199,7 +199,7 @@ func (l *Loop) refreshFar(ctx context.Context, far, touched map[string]bool) err
 			continue
 		}
 		for _, s := range []secret.Secret{was, is} {
-			for part := range parts(s.Mark) {
+			for part := range l.parts(s.Mark) {
 				touched[part] = true
 			}
 			if s.Name != "" {
@@ -221,11 +221,17 @@ func sameClaim(a, b *secret.Mark) bool {
 	})
 }
 
-// parts are the origins that a mark names.
-func parts(m *secret.Mark) map[string]bool {
+// parts are the origins that a mark names, as far as they are ours: not those that others mirror into the same
+// place from elsewhere, nor, by names, any that wasn't named, which we may have no right to look at.
+func (l *Loop) parts(m *secret.Mark) map[string]bool {
 	names := map[string]bool{}
-	if m != nil {
-		for _, p := range m.Parts {
+	from := l.places.From.Place // only the worker writes it
+	if m == nil || m.Origin != from.Identity {
+		return names
+	}
+	wanted := l.pair.Names()
+	for _, p := range m.Parts {
+		if from.Kind == secret.Swarm || wanted == nil || slices.Contains(wanted, p.Secret) {
 			names[p.Secret] = true
 		}
 	}
@@ -244,7 +250,7 @@ func (l *Loop) gathered(ready *plan.Observed, touched map[string]bool) {
 		l.mu.Lock()
 		for _, s := range l.ends[1] {
 			if strings.EqualFold(s.LogicalName(), w.Options.Rules.Into) {
-				for name := range parts(s.Mark) {
+				for name := range l.parts(s.Mark) {
 					touched[name] = true
 				}
 			}
@@ -320,7 +326,7 @@ func (l *Loop) write(ctx context.Context, s mirror.Sides, all bool, narrow func(
 		for _, item := range one.Plan.Items {
 			states[item.State]++
 			name := strings.ToLower(item.Mirror())
-			for part := range origins(item) {
+			for part := range l.origins(item) {
 				if l.targets[name] == nil {
 					l.targets[name] = map[string]bool{}
 				}
@@ -371,7 +377,7 @@ func (l *Loop) write(ctx context.Context, s mirror.Sides, all bool, narrow func(
 	return failed, states, nil
 }
 
-func origins(item plan.Item) map[string]bool {
+func (l *Loop) origins(item plan.Item) map[string]bool {
 	names := map[string]bool{}
 	for _, source := range item.Sources {
 		if source.Secret != "" {
@@ -379,7 +385,7 @@ func origins(item plan.Item) map[string]bool {
 		}
 	}
 	if item.Existing != nil {
-		for name := range parts(item.Existing.Mark) {
+		for name := range l.parts(item.Existing.Mark) {
 			names[name] = true
 		}
 	}
@@ -403,7 +409,7 @@ func (l *Loop) wrote(o apply.Outcome) {
 
 // retry marks what an item is made of, and what stands in its place, for another look.
 func (l *Loop) retry(item plan.Item, failed map[key]bool) {
-	for name := range origins(item) {
+	for name := range l.origins(item) {
 		failed[key{name: name}] = true
 	}
 	if item.Name != "" {

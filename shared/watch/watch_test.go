@@ -162,6 +162,41 @@ func TestDrift(t *testing.T) {
 	until(t, "it is set right", func() bool { return has(to.Memory, "a", "k", "one") })
 }
 
+// TestNeighbours: what others mirror into the same Swarm, from another namespace or under other names, isn't asked
+// for: a Role by names allows no look at it.
+func TestNeighbours(t *testing.T) {
+	named := func(name string) mirror.Wanted { return mirror.Wanted{Options: plan.Options{Names: []string{name}}} }
+	for what, wanted := range map[string]mirror.Wanted{"by name": named("mine"), "all": all()} {
+		t.Run(what, func(t *testing.T) {
+			ours, theirs, to := storetest.NewKubernetes("ns"), storetest.NewKubernetes("another"), storetest.NewSwarm("swarm")
+			beside := storetest.NewKubernetes("ns") // the same namespace, as somebody else sees it
+			put(ours.Memory, "mine", "k", "one")
+			put(beside.Memory, "beside", "k", "one")
+			put(theirs.Memory, "yours", "k", "one")
+			var asked atomic.Value
+			asked.Store("")
+			ours.Before(func(_ context.Context, c storetest.Call) error {
+				if c.Op == storetest.List && slices.ContainsFunc(c.Names, func(n string) bool { return n == "yours" || n == "beside" && what != "all" }) {
+					asked.Store(fmt.Sprintf("%q", c.Names))
+				}
+				return nil
+			})
+			start(t, ours, to, wanted)
+			until(t, "ours is mirrored", func() bool { return has(to, "mine.k", "mine.k", "one") })
+			start(t, theirs, to, all())
+			start(t, beside, to, named("beside"))
+			until(t, "a neighbour is mirrored", func() bool { return has(to, "beside.k", "beside.k", "one") })
+			put(theirs.Memory, "yours", "k", "two")
+			until(t, "theirs is mirrored", func() bool { return has(to, "yours.k.v2", "yours.k.v2", "two") })
+			put(ours.Memory, "mine", "k", "two")
+			until(t, "ours is mirrored again", func() bool { return has(to, "mine.k.v2", "mine.k.v2", "two") })
+			if names := asked.Load(); names != "" {
+				t.Errorf("it asked for %s", names)
+			}
+		})
+	}
+}
+
 // TestOutage: what happened while the watches were cut off, and while nothing could be written, is caught up
 // with, and nothing is written twice.
 func TestOutage(t *testing.T) {
