@@ -30,7 +30,7 @@ unit: ## what needs no testbed, in under a minute
 
 e2e: build ## contract suites and end-to-end tests on the testbed
 	scripts/testbed up --swarms 2
-	eval "$$(scripts/testbed env)" && $(GO) test -tags e2e -count=1 -timeout 40m ./shared/swarm ./shared/kube ./scripts/e2e
+	eval "$$(scripts/testbed env)" && scripts/test
 
 test-matrix: build ## the end-to-end tests on each engine and Kubernetes that the testbed can have
 	scripts/test-matrix
