@@ -39,12 +39,8 @@ soak: build ## kill -9, 500 adversarial secrets, leaks: long campaigns
 	scripts/testbed up --swarms 2
 	eval "$$(scripts/testbed env)" && $(GO) test -tags soak -count=1 -timeout 120m -v ./scripts/e2e
 
-FUZZTIME ?= 12m
-
 fuzz: ## what translate reads, for an hour in all (FUZZTIME=1m for a look)
-	for target in FuzzCompose FuzzManifests FuzzRead FuzzServices FuzzQuote; do \
-	  $(GO) test ./shared/translate -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
-	done
+	scripts/fuzz
 
 bench: build ## ratios against bare clients, in one run
 	scripts/testbed up
