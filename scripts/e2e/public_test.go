@@ -179,16 +179,16 @@ func (p *public) toSwarm(t *testing.T, from string, text []byte) {
 	r := run(nil, "sh", "-ec", script)
 	n := p.remove(t, p.label)
 	if r.code != 0 || n != len(document.Workloads) {
-		t.Errorf("of %d services there are %d: %s\n%s", len(document.Workloads), n, r, script)
+		t.Errorf("of %d services there are %d: %s", len(document.Workloads), n, r.err)
 	}
 	p.count("commands", n)
 
-	stack := p.prefix + "stack"
+	stack := random(5) // a longer one leaves too little of the 63 characters for the longest service
 	r = run(nil, "docker", "stack", "deploy", "--resolve-image", "never", "-c", file, "-c", more, stack)
 	n = p.remove(t, "com.docker.stack.namespace="+stack)
 	ranWell(t, "docker", "stack", "rm", stack)
 	if r.code != 0 || n != len(document.Workloads) {
-		t.Errorf("of %d services there are %d in the stack: %s\n%s", len(document.Workloads), n, r, get[[]byte](t)(os.ReadFile(file)))
+		t.Errorf("of %d services there are %d in the stack: %s", len(document.Workloads), n, r.err)
 	}
 	p.count("stacks", 1)
 	p.count("services of stacks", n)
