@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: docs build demo test test-matrix unit e2e soak fuzz bench lint cross tidy-check fmt-check clean testbed release-check test-clis
+.PHONY: docs build demo test test-matrix unit e2e soak fuzz public bench lint cross tidy-check fmt-check clean testbed release-check test-clis
 
 build: ## both plugins into bin/
 	@scripts/build-probe
@@ -39,12 +39,15 @@ soak: build ## kill -9, 500 adversarial secrets, leaks: long campaigns
 	scripts/testbed up --swarms 2
 	eval "$$(scripts/testbed env)" && $(GO) test -tags soak -count=1 -timeout 120m -v ./scripts/e2e
 
-FUZZTIME ?= 12m
-
 fuzz: ## what translate reads, for an hour in all (FUZZTIME=1m for a look)
-	for target in FuzzCompose FuzzManifests FuzzRead FuzzServices FuzzQuote; do \
-	  $(GO) test ./shared/translate -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
-	done
+	scripts/fuzz
+
+public: export SECRETX_CORPUS := $(abspath $(SECRETX_CORPUS))
+public: build ## what comes out of public files, given to both sides
+	@test -n "$$SECRETX_CORPUS" || { echo 'SECRETX_CORPUS names no folder for the public files; with SECRETX_CORPUS_FETCH=1 they are fetched into it' >&2; exit 2; }
+	$(GO) test -tags corpus -count=1 ./shared/translate -run TestPublic
+	scripts/testbed up --swarms 2
+	eval "$$(scripts/testbed env)" && $(GO) test -tags corpus -count=1 -timeout 60m -parallel 2 -v ./scripts/e2e -run TestPublic
 
 bench: build ## ratios against bare clients, in one run
 	scripts/testbed up
@@ -58,7 +61,7 @@ tidy-check:
 
 lint: fmt-check tidy-check
 	$(GO) vet ./...
-	$(GO) vet -tags 'e2e soak' ./...
+	$(GO) vet -tags 'e2e soak corpus' ./...
 	$(GO) run $(GOLANGCI_LINT) run ./...
 
 cross: ## every platform that is released
