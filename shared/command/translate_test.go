@@ -122,6 +122,48 @@ func TestTranslateFiles(t *testing.T) {
 	}
 }
 
+// A folder is what kubectl takes it for, and all files are one stream.
+func TestTranslateFolder(t *testing.T) {
+	w := newWorld(t)
+	folder := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("README.md", "no manifest")
+	write("below.yaml/pod.yaml", podOfTest)
+	w.must(2, "translate", "-f", folder)
+	if !strings.Contains(w.err.String(), folder+" has no files that end in") {
+		t.Error(&w.err)
+	}
+	const service = "kind: Service\nmetadata: {name: web}\nspec: {type: LoadBalancer, selector: {a: b}, ports: [{port: 80}]}\n"
+	write("a.yml", service)
+	write("b.json", `{"kind":"Secret","metadata":{"name":"s"},"data":{"KEY":""}}`)
+	write("c.yaml", "kind: Pod\nmetadata: {name: web, labels: {a: b}}\nspec: {containers: [{name: c, image: x, command: [x], envFrom: [{secretRef: {name: s}}]}]}\n")
+	for _, args := range [][]string{{"-f", folder}, {"-f", filepath.Join(folder, "b.json"), "-f", filepath.Join(folder, "c.yaml"), "-f", "-"}} {
+		w.in = service
+		d := w.translation(args...)
+		if text := strings.Join(d.Workloads[0].Command, " "); len(d.Workloads) != 1 || !strings.Contains(text, "--publish 80:80") || !strings.Contains(text, "target=env/KEY") {
+			t.Errorf("%q: %s", args, text)
+		}
+	}
+	write("d.yaml", "services: {x: {image: x}}")
+	w.must(2, "translate", "-f", folder)
+	if want := filepath.Join(folder, "d.yaml") + ": it is of swarm, and " + filepath.Join(folder, "a.yml") + " is of kubernetes"; !strings.Contains(w.err.String(), want) {
+		t.Error(&w.err)
+	}
+	write("kustomization.yaml", "resources: [c.yaml]")
+	w.must(2, "translate", "-f", folder)
+	if !strings.Contains(w.err.String(), "kubectl kustomize "+folder) {
+		t.Error(&w.err)
+	}
+}
+
 // With labels, all that have them are one stream.
 func TestTranslateSelected(t *testing.T) {
 	w := newWorld(t)

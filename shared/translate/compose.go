@@ -85,7 +85,7 @@ func readCompose(o *object, options ReadOptions, source *Source) error {
 	if o.doc.err != nil {
 		return o.doc.err
 	}
-	source.Notes = append(source.Notes, o.doc.twice...)
+	source.Notes = append(source.Notes, o.doc.notes()...)
 	top := Workload{}
 	for _, at := range o.left() {
 		if !isExtension(at) && !strings.HasPrefix(at, "services.") {

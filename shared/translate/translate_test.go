@@ -166,3 +166,64 @@ func TestNamesAreThoseOfSync(t *testing.T) {
 		t.Errorf("the newest version is not used: %v", r.Secrets)
 	}
 }
+
+// Several texts are one input: manifests are one stream, and what two texts have is an error that names both.
+func TestSeveralTexts(t *testing.T) {
+	const (
+		pod     = "kind: Pod\nmetadata: {name: p, labels: {a: b}}\nspec: {containers: [{name: c, image: known, envFrom: [{secretRef: {name: s}}]}]}\n"
+		service = "kind: Service\nmetadata: {name: p}\nspec: {type: LoadBalancer, selector: {a: b}, ports: [{port: 80, targetPort: 8080}]}\n"
+		keys    = "kind: Secret\nmetadata: {name: s}\nstringData: {KEY: x}\n"
+		compose = "services: {web: {image: x}}\n"
+		spec    = `{"Spec":{"Name":"web","TaskTemplate":{"ContainerSpec":{"Image":"x"}}}}`
+	)
+	read := func(all ...string) (*Source, error) {
+		var texts []Text
+		for i, text := range all {
+			texts = append(texts, Text{"file-" + decimal(int64(i+1)), []byte(text)})
+		}
+		return ReadAll(texts, ReadOptions{})
+	}
+	// The Service comes first, and is of the pod all the same.
+	source, err := read(service, "# nothing\n", pod, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Translate(source, Options{Images: map[string]Command{"known": {Cmd: []string{"serve"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.Text(nil)
+	if err != nil || !strings.Contains(text, "--publish 80:8080") || !strings.Contains(text, "source=s.KEY,target=env/KEY") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if source, err = read(compose, "services: {db: {image: x}}\n", strings.ReplaceAll(spec, "web", "job")); err != nil || len(source.Workloads) != 3 {
+		t.Errorf("%v: %+v", err, source)
+	}
+	if source, err = read("kind: Pod\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x}]}\n", keys); err != nil || !strings.HasPrefix(source.Notes[0].Text, "file-1: kind is what line 2 says") {
+		t.Errorf("%v: %+v", err, source)
+	}
+	for _, wrong := range []struct {
+		texts []string
+		want  string
+	}{
+		{[]string{pod, keys, pod}, "file-3: pod/p is in file-1, too: nothing is merged"},
+		{[]string{pod, service, service}, "file-3: service/p is in file-2, too"},
+		{[]string{keys, keys, pod}, "file-2: secret/s is in file-1, too"},
+		{[]string{compose, compose}, "file-2: service web is in file-1, too: nothing is merged"},
+		{[]string{compose, spec}, "file-2: service web is in file-1, too: nothing is merged"},
+		{[]string{pod, compose}, "file-2: it is of swarm, and file-1 is of kubernetes: one side at a time"},
+		{[]string{pod, "kind: Pod\nmetadata: {name: q}\nspec: {containers: x}\n"}, "file-2: Pod q: spec.containers should be a list"},
+		{[]string{pod, "a: b\n"}, "file-2: it is neither a Compose file"},
+		{[]string{pod, "[\n"}, "file-2: it isn't YAML"},
+		{[]string{"", "#\n"}, "file-1: it is empty"},
+		{[]string{compose, "services: {db: x}\n"}, "file-2: services.db should be a mapping"},
+	} {
+		if _, err := read(wrong.texts...); err == nil || !strings.HasPrefix(err.Error(), wrong.want) {
+			t.Errorf("the error is %v, not %q", err, wrong.want)
+		}
+	}
+	// The same name in another namespace is another one.
+	if _, err := read(pod, strings.Replace(pod, "{name: p", "{namespace: n, name: p", 1)); err != nil {
+		t.Error(err)
+	}
+}
