@@ -163,6 +163,7 @@ spec: {tls: [{secretName: t}]}
 kind: ConfigMap
 data: {a: /v/b}
 `,
+	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, command: [$$$(k), $$$$(k)], env: [{name: A, value: $(k)$(j)}, {name: j}], envFrom: [{secretRef: {name: s}}, {configMapRef: {name: m}}]}]}\n---\nkind: Secret\nmetadata: {name: s}\ndata: {k: , j: }\n",
 	"kind: List\nitems: [{kind: List, items: []}]\n", "services: {w: {image: \"$${a}${b${c}\", secrets: {a: b}}}",
 }
 
