@@ -128,6 +128,7 @@ type manifests struct {
 	notes    []Note
 	// containers is how many have been read.
 	containers int
+	ports      int              // that Services publish
 	labelled   map[spot][]int   // places of workloads, by each of their pods' labels
 	called     map[int][]string // by the place of a workload, what else others call it
 }
@@ -329,6 +330,10 @@ func (m *manifests) service(o *object) {
 			if err != nil {
 				w.leave("the port " + p.str("targetPort") + " of the Service " + metadata.str("name"))
 				continue
+			}
+			if m.ports++; m.ports > mostPublished {
+				o.doc.complain("all that is published", fmt.Sprintf("at most %d ports", mostPublished))
+				return
 			}
 			w.Ports = append(w.Ports, Port{Target: target, Published: port, Protocol: or(lower(p.str("protocol")), "tcp"), Mode: "ingress"})
 		}

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -179,9 +180,17 @@ func (k *cluster) containerSpec() Fields {
 	out = out.with("workingDir", c.Dir)
 	out = out.with("env", append(append([]any(nil), k.secretEnv...), k.env...))
 	var ports []any
+	seen := map[Port]bool{}
 	for _, p := range k.w.Ports {
+		if p.Mode != "host" {
+			p.Published = 0
+		}
+		if p.Mode = ""; seen[p] {
+			continue
+		}
+		seen[p] = true
 		port := Fields{{"containerPort", p.Target}}
-		if p.Mode == "host" && p.Published > 0 {
+		if p.Published > 0 {
 			port = append(port, Field{"hostPort", p.Published})
 		}
 		if p.Protocol != "tcp" {
@@ -226,6 +235,7 @@ func escaped(texts []string) []string {
 func (k *cluster) service(several bool) Fields {
 	spec := Fields{}
 	var ports []any
+	targets := map[string]int64{}
 	for _, p := range k.w.Ports {
 		if p.Mode == "host" {
 			if p.Published == 0 {
@@ -233,7 +243,15 @@ func (k *cluster) service(several bool) Fields {
 			}
 			continue
 		}
-		port := Fields{{"name", p.Protocol + "-" + decimal(or(p.Published, p.Target))}, {"port", or(p.Published, p.Target)}, {"targetPort", p.Target}}
+		name := p.Protocol + "-" + decimal(or(p.Published, p.Target))
+		if target, there := targets[name]; there {
+			if target != p.Target {
+				k.w.note("the port "+publishFlag(p)+" is not published", fmt.Sprintf("%s is that of %d already, and in a Service each has its own", name, target))
+			}
+			continue
+		}
+		targets[name] = p.Target
+		port := Fields{{"name", name}, {"port", or(p.Published, p.Target)}, {"targetPort", p.Target}}
 		if p.Protocol != "tcp" {
 			port = append(port, Field{"protocol", strings.ToUpper(p.Protocol)})
 		}

@@ -26,6 +26,7 @@ type service struct {
 
 func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 	taken := map[string]int{}
+	published := published{}
 	for i := range workloads {
 		w := &workloads[i]
 		for j := range w.Containers {
@@ -40,6 +41,9 @@ func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 			s.pair("--name "+s.name, "metadata.name: "+w.Name)
 			s.pair(quote(s.c.Image), "image: "+s.c.Image)
 			s.translate()
+			if options.Form != Update {
+				published.free(s)
+			}
 			switch options.Form {
 			case Compose:
 				s.t.Service = s.compose()
@@ -57,6 +61,35 @@ func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 
 func (s *service) pair(swarm, kubernetes string) {
 	s.t.Pieces = append(s.t.Pieces, Piece{Swarm: lines(swarm), Kubernetes: lines(kubernetes)})
+}
+
+// published are the services that have a port already, by its number and protocol, and in which mode.
+type published map[Port]struct{ service, mode string }
+
+// free gives what a service would publish, and something else has already, another port. Two services can both have
+// it on the nodes that they run on (host).
+func (p published) free(s *service) {
+	var ports []Port
+	seen := map[Port]bool{}
+	for _, port := range s.w.Ports {
+		if seen[port] {
+			continue // two Services lead to it, and once is enough
+		}
+		seen[port] = true
+		at := Port{Published: port.Published, Protocol: port.Protocol}
+		other, taken := p[at]
+		switch {
+		case port.Published == 0:
+		case taken && (other.service == s.name || other.mode != "host" || port.Mode != "host"):
+			s.w.note(fmt.Sprintf("the port %d is published at one that the Swarm chooses, and not at %d", port.Target, port.Published),
+				fmt.Sprintf("%s has %d/%s already, and in a Swarm a port leads to one service: docker service inspect shows which it is", other.service, port.Published, port.Protocol))
+			port.Published = 0
+		case !taken:
+			p[at] = struct{ service, mode string }{s.name, port.Mode}
+		}
+		ports = append(ports, port)
+	}
+	s.w.Ports = ports
 }
 
 // swarmName is the whole name of a service.

@@ -24,6 +24,7 @@ const (
 	deepest     = 100      // levels
 	// What one text may hold of what is translated.
 	mostWorkloads = 5_000
+	mostPublished = 20_000     // ports: a Service may be for all pods
 	mostTexts     = 10_000     // documents in a stream
 	marks         = ",[{:-?\n" // what a YAML node begins or ends with
 )
