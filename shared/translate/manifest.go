@@ -323,7 +323,7 @@ func (m *manifests) service(o *object) {
 		}
 		for _, p := range spec.objects("ports") {
 			port, _ := p.number("port")
-			if n, there := p.number("nodePort"); there && kind == "NodePort" {
+			if n, there := p.number("nodePort"); there && n != 0 && kind == "NodePort" {
 				port = n
 			}
 			target, err := strconv.ParseInt(or(p.str("targetPort"), p.str("port")), 10, 64)

@@ -22,6 +22,8 @@ type cluster struct {
 	volumes, mounts, secretEnv []any
 	env                        []any
 	fsGroup                    *int64
+	// Labels that were left out, and those that are annotations.
+	unlabelled, annotated []string
 }
 
 func (r *Result) toKubernetes(workloads []Workload, names *naming, options Options) {

@@ -77,6 +77,10 @@ func (p published) free(s *service) {
 		}
 		seen[port] = true
 		at := Port{Published: port.Published, Protocol: port.Protocol}
+		said := fmt.Sprintf("Service: port: %d, targetPort: %d", port.Published, port.Target)
+		if port.Mode == "host" {
+			said = fmt.Sprintf("ports: containerPort: %d, hostPort: %d", port.Target, port.Published)
+		}
 		other, taken := p[at]
 		switch {
 		case port.Published == 0:
@@ -88,6 +92,7 @@ func (p published) free(s *service) {
 			p[at] = struct{ service, mode string }{s.name, port.Mode}
 		}
 		ports = append(ports, port)
+		s.pair("--publish "+publishFlag(port), said)
 	}
 	s.w.Ports = ports
 }
@@ -400,7 +405,6 @@ func (s *service) create() [][]string {
 	}
 	for _, p := range w.Ports {
 		flag("--publish", publishFlag(p))
-		s.pair("--publish "+publishFlag(p), "Service: port: "+decimal(p.Published)+", targetPort: "+decimal(p.Target))
 	}
 	w.Ports = nil // those of a pod are published once
 	if w.Hostname != "" {

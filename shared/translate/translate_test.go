@@ -3,6 +3,7 @@ package translate
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +13,8 @@ import (
 )
 
 // Each file of testdata is a text, and behind it what becomes of it in some forms, as `== FORM` and the lines
-// that have to be there; `! ` begins one that must not, `note ` one that a note has to have in it.
+// that have to be there; `! ` begins one that must not, `note ` one that a note has to have in it. With `explain`, it
+// is what --explain prints, without the blanks between the columns.
 func TestTable(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 10 {
@@ -41,6 +43,7 @@ func check(t *testing.T, text, head string, wants []string) {
 	read := ReadOptions{Set: map[string]string{"SET": "set"}}
 	words := strings.Fields(head)
 	options.Form = Form(words[0])
+	explain := false
 	for _, w := range words[1:] {
 		switch k, v, _ := strings.Cut(w, "="); k {
 		case "mount":
@@ -55,6 +58,8 @@ func check(t *testing.T, text, head string, wants []string) {
 			options.Workload = v
 		case "container":
 			options.Container = v
+		case "explain":
+			explain = true
 		}
 	}
 	source, err := Read([]byte(text), read)
@@ -80,6 +85,9 @@ func check(t *testing.T, text, head string, wants []string) {
 	if err != nil {
 		t.Error(err)
 		return
+	}
+	if explain {
+		out = regexp.MustCompile(` +`).ReplaceAllString(r.Explain(widest), " ")
 	}
 	// What is expected stands in one piece, in any depth: leading blanks don't count.
 	plain := func(text string) string {
