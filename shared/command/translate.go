@@ -103,7 +103,7 @@ Exits 0, with --strict 1 when there are notes, 2 on errors.`,
 	flags := cmd.Flags()
 	options.addFlags(flags, host.Native)
 	flags.StringArrayVarP(&options.files, "file", "f", nil, "Read this `file`, the .yaml, .yml and .json files of a folder, or - for standard input: Compose, Kubernetes manifests, or what docker service inspect prints; may be repeated")
-	flags.StringVar(&options.stack, "stack", "", "The services of this `stack`; with -f, what a Compose file is deployed as")
+	flags.StringVar(&options.stack, "stack", "", "The services of this `stack`; with -f, what a Compose file, or the one that --compose prints, is deployed as")
 	flags.StringVarP(&options.selector, "selector", "l", "", "The workloads in Kubernetes with these `labels`, such as app=web,tier!=test")
 	flags.BoolVar(&options.full, "full", false, "Whole workloads (the default)")
 	flags.StringVar(&options.patch, "patch", "", "To Kubernetes: the wiring of secrets alone, as a patch: strategic, json or kustomize (a component)")
@@ -157,7 +157,7 @@ func (o *translateOptions) check(host Host, args []string) (*translation, error)
 	if t.form, err = o.form(); err != nil {
 		return nil, err
 	}
-	t.to = translate.Options{Form: t.form, Mount: translate.Mount(o.mount), Env: translate.Env(o.env), Workload: o.workload, Container: o.container, Images: map[string]translate.Command{}}
+	t.to = translate.Options{Form: t.form, Mount: translate.Mount(o.mount), Env: translate.Env(o.env), Stack: o.stack, Workload: o.workload, Container: o.container, Images: map[string]translate.Command{}}
 	t.read = translate.ReadOptions{Stack: o.stack, Set: map[string]string{}}
 	switch {
 	case !slices.Contains([]translate.Mount{translate.MountAuto, translate.MountDir, translate.MountFile}, t.to.Mount):

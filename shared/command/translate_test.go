@@ -114,6 +114,13 @@ func TestTranslateFiles(t *testing.T) {
 	}
 	w.in = podOfTest
 	w.translation("-f", "-")
+	// The name of a stack stands before those of its services.
+	stack := strings.Repeat("s", 50)
+	d = w.translation("-f", w.textFile(strings.Replace(podOfTest, "name: p", "name: a-long-name-of-a-pod", 1)), "--compose", "--stack", stack)
+	if name := d.Workloads[0].Name; name != "a-long-name" {
+		t.Errorf("it is called %q", name)
+	}
+	w.must(2, "translate", "-f", pod, "--compose", "--stack", stack+"s")
 	// A value that a file holds is in nothing that is printed.
 	compose := w.textFile("kind: Secret\nmetadata: {name: s}\nstringData: {k: s3cret-value}\n---\n" + podOfTest)
 	w.translation("-f", compose, "--with-sync")

@@ -32,7 +32,7 @@ func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 		for j := range w.Containers {
 			s := &service{w: w, c: &w.Containers[j], names: names, options: options, t: Translated{Object: w.Object()}}
 			s.name = s.serviceName(j)
-			if name := free(s.name, taken); name != s.name && options.Form != Update {
+			if name := free(s.name, taken, options.longest()); name != s.name && options.Form != Update {
 				w.note(s.name+" is called "+name, "another service has that name")
 				s.name = name
 			}
@@ -120,24 +120,26 @@ func (s *service) serviceName(n int) string {
 	if s.options.Form == Update && s.options.Workload != "" {
 		return s.options.Workload
 	}
-	fit := notService.ReplaceAllString(name, "-")
-	if len(fit) > 63 || fit != name {
-		fit = or(strings.Trim(fit[:min(len(fit), 63)], "-_"), "unnamed")
-	}
+	fit := strings.Trim(notService.ReplaceAllString(name, "-"), "-_")
+	fit = or(strings.TrimRight(fit[:min(len(fit), s.options.longest())], "-_"), "unnamed")
 	if fit != name {
-		s.w.note(name+" is called "+fit, "a service's name is of at most 63 letters, digits, - and _")
+		s.w.note(name+" is called "+fit, "a service's name is of at most 63 letters, digits, - and _, with that of its stack")
 	}
 	return fit
+}
+
+// longest is how long the name of a service may be. In a stack, that of the stack stands before it.
+func (o Options) longest() int {
+	if o.Form == Compose && o.Stack != "" {
+		return longestName - len(o.Stack) - len("_")
+	}
+	return longestName
 }
 
 var notService = regexp.MustCompile(`[^a-zA-Z0-9_-]+`)
 
 func (s *service) translate() {
 	c := s.c
-	if c.Image == "" && !s.options.Form.wiring() {
-		c.Image = s.name
-		s.w.note("the image is called "+s.name, "the manifest names none: where it is a patch, --update has what it adds to a service, and kubectl kustomize prints the whole")
-	}
 	for _, f := range c.Files {
 		to := f
 		to.Ref = s.names.targets[f.Ref]

@@ -78,6 +78,8 @@ type Options struct {
 	Images map[string]Command
 	// Namespace is that of the manifests; empty for the one that they are applied to.
 	Namespace string
+	// Stack is what a Compose file that is written would be deployed as.
+	Stack string
 	// Workload and Container are what a patch is for, TYPE/NAME and the name of its container, where they aren't
 	// those that a whole workload would have.
 	Workload, Container string
@@ -275,11 +277,19 @@ func Translate(source *Source, options Options) (*Result, error) {
 	if options.Form.Of() != to {
 		return nil, fmt.Errorf("%s is no form of %s, and what was read is of %s", options.Form, to, source.Kind)
 	}
+	if options.Form == Compose && len(options.Stack) > longestStack {
+		return nil, fmt.Errorf("the name of the stack is longer than %d characters: STACK_SERVICE may have %d", longestStack, longestName)
+	}
 	workloads := slices.Clone(source.Workloads)
 	for i := range workloads {
 		w := &workloads[i]
 		w.notes = slices.Clone(w.notes)
 		w.Containers = slices.Clone(w.Containers)
+		for j := range w.Containers {
+			if !options.Form.wiring() {
+				w.image(&w.Containers[j], source.Kind)
+			}
+		}
 		if source.Kind == secret.Kubernetes {
 			spread(source, w)
 			continue

@@ -53,7 +53,7 @@ func check(t *testing.T, text, head string, wants []string) {
 		case "into":
 			options.Rules = mapping.Rules{Into: v}
 		case "stack":
-			read.Stack = v
+			read.Stack, options.Stack = v, v
 		case "workload":
 			options.Workload = v
 		case "container":
