@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,8 @@ other side's are reached with a prefix: swarm/SERVICE, swarm/stack/NAME, k8s/TYP
 With -l, those with these labels are translated, of the type that is named, or of all
 types, where no other one stands for them, as a Deployment does for its pods. With -f,
 files are read and nothing else: no endpoint is needed, and neither the environment nor
-any other file is looked at.
+any other file is looked at. The manifests of all files are one stream; Compose files
+stand for themselves, and are not merged.
 
 What the other side has no form for gets the nearest one that works, and a note. Notes
 go to the error output, and stand as comments in what is printed. With --strict, they
@@ -100,8 +102,8 @@ Exits 0, with --strict 1 when there are notes, 2 on errors.`,
 	}
 	flags := cmd.Flags()
 	options.addFlags(flags, host.Native)
-	flags.StringArrayVarP(&options.files, "file", "f", nil, "Read this `file`, or - for standard input: Compose, Kubernetes manifests, or what docker service inspect prints; may be repeated")
-	flags.StringVar(&options.stack, "stack", "", "The services of this `stack`; with -f, what a Compose file is deployed as")
+	flags.StringArrayVarP(&options.files, "file", "f", nil, "Read this `file`, the .yaml, .yml and .json files of a folder, or - for standard input: Compose, Kubernetes manifests, or what docker service inspect prints; may be repeated")
+	flags.StringVar(&options.stack, "stack", "", "The services of this `stack`; with -f, what a Compose file, or the one that --compose prints, is deployed as")
 	flags.StringVarP(&options.selector, "selector", "l", "", "The workloads in Kubernetes with these `labels`, such as app=web,tier!=test")
 	flags.BoolVar(&options.full, "full", false, "Whole workloads (the default)")
 	flags.StringVar(&options.patch, "patch", "", "To Kubernetes: the wiring of secrets alone, as a patch: strategic, json or kustomize (a component)")
@@ -155,7 +157,7 @@ func (o *translateOptions) check(host Host, args []string) (*translation, error)
 	if t.form, err = o.form(); err != nil {
 		return nil, err
 	}
-	t.to = translate.Options{Form: t.form, Mount: translate.Mount(o.mount), Env: translate.Env(o.env), Workload: o.workload, Container: o.container, Images: map[string]translate.Command{}}
+	t.to = translate.Options{Form: t.form, Mount: translate.Mount(o.mount), Env: translate.Env(o.env), Stack: o.stack, Workload: o.workload, Container: o.container, Images: map[string]translate.Command{}}
 	t.read = translate.ReadOptions{Stack: o.stack, Set: map[string]string{}}
 	switch {
 	case !slices.Contains([]translate.Mount{translate.MountAuto, translate.MountDir, translate.MountFile}, t.to.Mount):
@@ -327,42 +329,66 @@ func (t *translation) run(ctx context.Context) error {
 }
 
 func (t *translation) readFiles() (*translate.Source, error) {
-	var all *translate.Source
+	var texts []translate.Text
 	for _, name := range t.files {
-		text, err := t.readFile(name)
+		names, err := filesOf(name)
 		if err != nil {
 			return nil, err
 		}
-		source, err := translate.Read(text, t.read)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if all == nil {
-			all = source
-			continue
-		}
-		if all, err = all.With(source); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		for _, name := range names {
+			text, err := t.readFile(name)
+			if err != nil {
+				return nil, err
+			}
+			texts = append(texts, text)
 		}
 	}
-	return all, nil
+	return translate.ReadAll(texts, t.read)
 }
 
-func (t *translation) readFile(name string) ([]byte, error) {
+// filesOf are those of a folder that kubectl would take, sorted, or the file itself.
+func filesOf(name string) ([]string, error) {
+	info, err := os.Stat(name)
+	if name == "-" || err != nil || !info.IsDir() {
+		return []string{name}, nil // opening it says what is wrong
+	}
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		// Its files are parts of what kustomize makes, and patches among them look like whole objects.
+		if slices.Contains([]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}, e.Name()) {
+			return nil, fmt.Errorf("%s has a %s, which is not followed: pipe what kubectl kustomize %s prints to -f -, or name the files that are meant", name, e.Name(), translate.Quote([]string{name}))
+		}
+		if !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) {
+			names = append(names, filepath.Join(name, e.Name()))
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%s has no files that end in .yaml, .yml or .json; folders in it are not looked into", name)
+	}
+	return names, nil
+}
+
+func (t *translation) readFile(name string) (translate.Text, error) {
 	from := t.host.In
-	if name != "-" {
+	if name == "-" {
+		name = "standard input"
+	} else {
 		file, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return translate.Text{}, err
 		}
 		defer func() { _ = file.Close() }()
 		from = file
 	}
 	text, err := io.ReadAll(io.LimitReader(from, translate.LargestText+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
+		return translate.Text{}, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return text, nil
+	return translate.Text{Name: name, Text: text}, nil
 }
 
 // readRunning reads targets, and what is known of their secrets.

@@ -114,11 +114,60 @@ func TestTranslateFiles(t *testing.T) {
 	}
 	w.in = podOfTest
 	w.translation("-f", "-")
+	// The name of a stack stands before those of its services.
+	stack := strings.Repeat("s", 50)
+	d = w.translation("-f", w.textFile(strings.Replace(podOfTest, "name: p", "name: a-long-name-of-a-pod", 1)), "--compose", "--stack", stack)
+	if name := d.Workloads[0].Name; name != "a-long-name" {
+		t.Errorf("it is called %q", name)
+	}
+	w.must(2, "translate", "-f", pod, "--compose", "--stack", stack+"s")
 	// A value that a file holds is in nothing that is printed.
 	compose := w.textFile("kind: Secret\nmetadata: {name: s}\nstringData: {k: s3cret-value}\n---\n" + podOfTest)
 	w.translation("-f", compose, "--with-sync")
 	if strings.Contains(w.out.String()+w.err.String(), "s3cret") {
 		t.Error("a value was printed")
+	}
+}
+
+// A folder is what kubectl takes it for, and all files are one stream.
+func TestTranslateFolder(t *testing.T) {
+	w := newWorld(t)
+	folder := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("README.md", "no manifest")
+	write("below.yaml/pod.yaml", podOfTest)
+	w.must(2, "translate", "-f", folder)
+	if !strings.Contains(w.err.String(), folder+" has no files that end in") {
+		t.Error(&w.err)
+	}
+	const service = "kind: Service\nmetadata: {name: web}\nspec: {type: LoadBalancer, selector: {a: b}, ports: [{port: 80}]}\n"
+	write("a.yml", service)
+	write("b.json", `{"kind":"Secret","metadata":{"name":"s"},"data":{"KEY":""}}`)
+	write("c.yaml", "kind: Pod\nmetadata: {name: web, labels: {a: b}}\nspec: {containers: [{name: c, image: x, command: [x], envFrom: [{secretRef: {name: s}}]}]}\n")
+	for _, args := range [][]string{{"-f", folder}, {"-f", filepath.Join(folder, "b.json"), "-f", filepath.Join(folder, "c.yaml"), "-f", "-"}} {
+		w.in = service
+		d := w.translation(args...)
+		if text := strings.Join(d.Workloads[0].Command, " "); len(d.Workloads) != 1 || !strings.Contains(text, "--publish 80:80") || !strings.Contains(text, "target=env/KEY") {
+			t.Errorf("%q: %s", args, text)
+		}
+	}
+	write("d.yaml", "services: {x: {image: x}}")
+	w.must(2, "translate", "-f", folder)
+	if want := filepath.Join(folder, "d.yaml") + ": it is of swarm, and " + filepath.Join(folder, "a.yml") + " is of kubernetes"; !strings.Contains(w.err.String(), want) {
+		t.Error(&w.err)
+	}
+	write("kustomization.yaml", "resources: [c.yaml]")
+	w.must(2, "translate", "-f", folder)
+	if !strings.Contains(w.err.String(), "kubectl kustomize "+folder) {
+		t.Error(&w.err)
 	}
 }
 

@@ -85,7 +85,7 @@ func readCompose(o *object, options ReadOptions, source *Source) error {
 	if o.doc.err != nil {
 		return o.doc.err
 	}
-	source.Notes = append(source.Notes, o.doc.twice...)
+	source.Notes = append(source.Notes, o.doc.notes()...)
 	top := Workload{}
 	for _, at := range o.left() {
 		if !isExtension(at) && !strings.HasPrefix(at, "services.") {
@@ -167,13 +167,9 @@ func (c *compose) service(name string, o *object) Workload {
 		Command: words(o, "entrypoint"), Args: words(o, "command"),
 	}
 	w.Hostname = o.str("hostname")
-	if k.Image == "" {
+	if k.Image == "" && o.has("build") {
 		k.Image = name
-		reason := "the file names no image, and only says how to build one; a registry has to have it under this name"
-		if !o.has("build") {
-			reason = "the file names no image; where it adds to another file, " + oneOfAll
-		}
-		w.note("the image is called "+name, reason)
+		w.note("the image is called "+name, "the file names no image, and only says how to build one; a registry has to have it under this name")
 	}
 	o.ignore("build", "pull_policy", "expose")
 	if from, there := o.get("extends"); there {

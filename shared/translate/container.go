@@ -26,6 +26,7 @@ func (m *manifests) container(w *Workload, o *object, v volumes, user string) Co
 			for _, key := range e.keys {
 				if key != "prefix" {
 					w.leave("envFrom " + key + " " + e.object(key).str("name"))
+					c.elsewhere = append(c.elsewhere, e.object(key).str("name"))
 				}
 				e.ignore(key)
 			}
@@ -38,13 +39,14 @@ func (m *manifests) container(w *Workload, o *object, v volumes, user string) Co
 			c.setEnv(o.doc, env)
 		}
 	}
-	expandAll(w, &c)
+	env := newExpansion()
+	env.variables(slices.Clone(c.Env))
 	gid := "0"
 	if w.FSGroup != nil {
 		gid = decimal(*w.FSGroup)
 	}
 	for _, mount := range o.objects("volumeMounts") {
-		m.mount(w, &c, mount, v, gid)
+		m.mount(w, &c, mount, v, gid, env)
 	}
 	if ports := o.objects("ports"); len(ports) > 0 {
 		for _, p := range ports {
@@ -83,28 +85,11 @@ func readVar(w *Workload, e *object) (Var, bool) {
 	return v, v.Name != ""
 }
 
-// resolved fills in the variables that a subPathExpr names, where all are known.
-func (c *Container) resolved(text string) string {
-	known := true
-	filled := expand(text, longestPath, func(name string) (string, bool) {
-		i := slices.IndexFunc(c.Env, func(v Var) bool { return v.Name == name })
-		known = known && i >= 0 && c.Env[i].From == nil && len(referred(c.Env[i].Value)) == 0
-		if !known {
-			return "", false
-		}
-		return c.Env[i].Value, true
-	})
-	if !known {
-		return ""
-	}
-	return filled
-}
-
 // mount makes the files of one mount.
-func (m *manifests) mount(w *Workload, c *Container, o *object, v volumes, gid string) {
+func (m *manifests) mount(w *Workload, c *Container, o *object, v volumes, gid string, env *expansion) {
 	volume, at, sub := o.str("name"), o.str("mountPath"), o.str("subPath")
 	if text := o.str("subPathExpr"); text != "" {
-		if sub = c.resolved(text); sub == "" {
+		if sub = env.path(text); sub == "" {
 			if len(v.files[volume])+len(v.whole[volume]) > 0 {
 				w.note(at+" was left out", "its subPathExpr "+text+" names a file only once a pod runs")
 			}
@@ -161,42 +146,95 @@ func (m *manifests) mount(w *Workload, c *Container, o *object, v volumes, gid s
 	}
 }
 
-// expandAll resolves $(NAME) in values, commands and arguments, as the kubelet does: NAME is a variable that
-// stands before. What names no variable stays; one whose value is a secret is marked.
-func expandAll(w *Workload, c *Container) {
-	known := map[string]*Var{}
-	budget := largestExpansion
-	resolve := func(text string) string {
-		if budget <= 0 {
-			return text
-		}
-		expanded := expand(text, budget, func(name string) (string, bool) {
-			v, there := known[name]
-			if !there {
-				return "", false
-			}
-			if v.From != nil {
-				return referTo(name), true
-			}
-			return v.Value, true
-		})
-		budget -= len(expanded)
-		return expanded
+// expansion resolves $(NAME) as the kubelet does: NAME is a variable of envFrom, or one that stands before. What
+// names none stays; one whose value is a secret is marked.
+type expansion struct {
+	known  map[string]Var
+	stays  []string // names that are none
+	budget int
+}
+
+func newExpansion() *expansion {
+	return &expansion{known: map[string]Var{}, budget: largestExpansion}
+}
+
+func (e *expansion) resolve(text string) string {
+	if e.budget <= 0 {
+		return text
 	}
-	for i := range c.Env {
-		if c.Env[i].From == nil {
-			c.Env[i].Value = resolve(c.Env[i].Value)
+	expanded := expand(text, e.budget, func(name string) (string, bool) {
+		v, there := e.known[name]
+		switch {
+		case !there:
+			e.stays = append(e.stays, name)
+			return "", false
+		case v.From != nil:
+			return referTo(name), true
 		}
-		known[c.Env[i].Name] = &c.Env[i]
+		return v.Value, true
+	})
+	e.budget -= len(expanded)
+	return expanded
+}
+
+// variables resolves values, in their order.
+func (e *expansion) variables(env []Var) {
+	for i, v := range env {
+		if v.From == nil {
+			env[i].Value = e.resolve(v.Value)
+		}
+		e.known[v.Name] = env[i]
 	}
-	for _, list := range [][]string{c.Command, c.Args} {
-		for i := range list {
-			list[i] = resolve(list[i])
+}
+
+// path fills in the variables that a subPathExpr names, where all are known.
+func (e *expansion) path(text string) string {
+	known := true
+	filled := expand(text, longestPath, func(name string) (string, bool) {
+		v, there := e.known[name]
+		known = known && there && v.From == nil && len(referred(v.Value)) == 0
+		return v.Value, known
+	})
+	if !known {
+		return ""
+	}
+	return filled
+}
+
+// expandAll resolves $(NAME) in values, commands and arguments. The variables from own on come from envFrom, and are
+// there before the others; hidden are the Secrets of those that others of the same name replace.
+func expandAll(w *Workload, c *Container, own int, hidden map[string]string) {
+	e := newExpansion()
+	for _, v := range c.Env[own:] {
+		e.known[v.Name] = v
+	}
+	e.variables(c.Env[:own])
+	for _, list := range []*[]string{&c.Command, &c.Args} {
+		*list = slices.Clone(*list)
+		for i, text := range *list {
+			(*list)[i] = e.resolve(text)
 		}
 	}
-	if budget <= 0 {
+	if e.budget <= 0 {
 		w.note("$(NAME) stands as it is in some values", "filled in, they would be longer than anybody means them to be")
 	}
+	for _, name := range e.stays {
+		if s, there := hidden[name]; there {
+			c.elsewhere = append(c.elsewhere, s)
+		}
+	}
+	if len(e.stays) > 0 && len(c.elsewhere) > 0 {
+		w.note("$("+strings.Join(some(e.stays), "), $(")+") stands as it is", "it may be a variable of "+strings.Join(some(c.elsewhere), ", ")+", which was left out")
+	}
+}
+
+// some are names as a note has them: sorted, each once, and not too many.
+func some(names []string) []string {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	if most := 20; len(names) > most {
+		names = append(names[:most], "…")
+	}
+	return names
 }
 
 // largestExpansion is how long all values of a container may become.

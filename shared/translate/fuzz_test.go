@@ -163,6 +163,7 @@ spec: {tls: [{secretName: t}]}
 kind: ConfigMap
 data: {a: /v/b}
 `,
+	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, command: [$$$(k), $$$$(k)], env: [{name: A, value: $(k)$(j)}, {name: j}], envFrom: [{secretRef: {name: s}}, {configMapRef: {name: m}}]}]}\n---\nkind: Secret\nmetadata: {name: s}\ndata: {k: , j: }\n",
 	"kind: List\nitems: [{kind: List, items: []}]\n", "services: {w: {image: \"$${a}${b${c}\", secrets: {a: b}}}",
 }
 
@@ -245,6 +246,7 @@ func TestBombs(t *testing.T) {
 		"whole by mounts":    pod("volumeMounts: ["+repeated(10_000, "{name: v, mountPath: /m%},")+"], args: ['"+strings.Repeat("/m1/key ", 60_000)+"']", "{name: v, secret: {secretName: s}}"),
 		"named by pods":      repeated(3_000, "---\nkind: Pod\nmetadata: {name: p%}\nspec: {containers: [{name: c, image: x, envFrom: [{secretRef: {name: s%}}], volumeMounts: [{name: v, mountPath: /v}]}], volumes: [{name: v, secret: {secretName: w%}}]}\n"),
 		"services of pods":   repeated(3_000, "---\nkind: Pod\nmetadata: {name: p%, labels: {a: b}}\nspec: {containers: [{name: c, image: x}]}\n---\nkind: Service\nmetadata: {name: s%}\nspec: {selector: {a: b}, ports: [{port: 1}]}\n"),
+		"ports of pods":      repeated(2_500, "---\nkind: Pod\nmetadata: {name: p%, labels: {a: b}}\nspec: {containers: [{name: c, image: x}]}\n---\nkind: Service\nmetadata: {name: s%}\nspec: {type: NodePort, selector: {a: b}, ports: [{port: 1%}]}\n"),
 		"other objects":      "kind: List\nitems: [{kind: Pod, metadata: {name: p}, spec: {containers: [{image: x}]}}, " + repeated(50_000, "{kind: K%, metadata: {name: n}, secretName: s%},") + "]",
 		"duplicate keys":     "services: {w: {image: x}, w: {image: y}}",
 		"keys of no text":    "services: {[a]: b, {c: d}: e}",

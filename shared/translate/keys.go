@@ -26,7 +26,36 @@ func spread(source *Source, w *Workload) {
 	budget := mostScanned
 	for i := range w.Containers {
 		c := &w.Containers[i]
-		c.Files, c.Env = slices.Clone(c.Files), slices.Clone(c.Env)
+		c.Files, c.Env, c.elsewhere = slices.Clone(c.Files), slices.Clone(c.Env), slices.Clone(c.elsewhere)
+		// A variable of env wins, and then that of the last Secret.
+		own, at, hidden := map[string]bool{}, map[string]int{}, map[string]string{}
+		n := len(c.Env)
+		for _, v := range c.Env {
+			own[v.Name] = true
+		}
+		for _, from := range c.EnvFrom {
+			keys, known := keysOf(from.Secret)
+			if !known {
+				w.note("the variables of "+from.Secret+" were left out",
+					fmt.Sprintf("all its keys are meant, and it isn't known which there are: --keys %s=KEY,KEY says so", from.Secret))
+				c.elsewhere = append(c.elsewhere, from.Secret)
+			} else {
+				w.note("the variables are those of the keys that "+from.Secret+" has now", "a Swarm secret is one value: a key that comes later has to be added to the service")
+			}
+			for _, key := range keys {
+				name := from.Prefix + key
+				v := Var{Name: name, From: &Ref{from.Secret, key}, Optional: from.Optional}
+				if i, there := at[name]; there {
+					c.Env[i] = v
+				} else if own[name] {
+					hidden[name] = from.Secret
+				} else {
+					at[name] = len(c.Env)
+					c.Env = append(c.Env, v)
+				}
+			}
+		}
+		expandAll(w, c, n, hidden)
 		for _, whole := range c.Whole {
 			keys, known := keysOf(whole.Secret)
 			if !known {
@@ -44,30 +73,6 @@ func spread(source *Source, w *Workload) {
 			if known {
 				w.note(fmt.Sprintf("the files at %s are those of the keys that %s has now", whole.Path, whole.Secret),
 					"a Swarm secret is one value: a key that comes later has to be added to the service")
-			}
-		}
-		// A variable of env wins, and then that of the last Secret.
-		own, at := map[string]bool{}, map[string]int{}
-		for _, v := range c.Env {
-			own[v.Name] = true
-		}
-		for _, from := range c.EnvFrom {
-			keys, known := keysOf(from.Secret)
-			if !known {
-				w.note("the variables of "+from.Secret+" were left out",
-					fmt.Sprintf("all its keys are meant, and it isn't known which there are: --keys %s=KEY,KEY says so", from.Secret))
-			} else {
-				w.note("the variables are those of the keys that "+from.Secret+" has now", "a Swarm secret is one value: a key that comes later has to be added to the service")
-			}
-			for _, key := range keys {
-				name := from.Prefix + key
-				v := Var{Name: name, From: &Ref{from.Secret, key}, Optional: from.Optional}
-				if i, there := at[name]; there {
-					c.Env[i] = v
-				} else if !own[name] {
-					at[name] = len(c.Env)
-					c.Env = append(c.Env, v)
-				}
 			}
 		}
 		c.Whole, c.EnvFrom = nil, nil

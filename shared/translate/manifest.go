@@ -25,11 +25,16 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 	m := manifests{called: map[int][]string{}, labelled: map[spot][]int{}, source: &Source{Kind: secret.Kubernetes, Secrets: options.Known}}
 	for _, doc := range docs {
 		m.gather(doc, 0)
-		m.notes = append(m.notes, doc.doc.twice...)
-		doc.doc.twice = nil // a list has one for all
+		m.notes = append(m.notes, doc.doc.notes()...)
 	}
+	places := places{}
 	for _, o := range m.objects {
 		kind, name := o.str("kind"), o.object("metadata").str("name")
+		if name != "" && (slices.Contains(templated, kind) || kind == "Service" || kind == "Secret") {
+			if err := places.add(lower(kind)+"/"+name, o.object("metadata").str("namespace"), o.doc.of); err != nil {
+				return nil, o.doc.of.wrong(err)
+			}
+		}
 		spec := o.object("spec")
 		w := Workload{Kind: kind, Mode: Replicated, Replicas: 1, Restart: Always, Attempts: -1}
 		var template *object
@@ -50,7 +55,7 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 			template = spec.object("template")
 		default:
 			if kind == "" {
-				return nil, fmt.Errorf("line %d: it has no kind, so that it is no Kubernetes object", max(o.doc.line, 1))
+				return nil, o.doc.of.wrong(fmt.Errorf("line %d: it has no kind, so that it is no Kubernetes object", max(o.doc.line, 1)))
 			}
 			m.other(o, kind, name)
 		}
@@ -58,13 +63,13 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 			m.workload(&w, o, spec, template)
 			m.source.Workloads = append(m.source.Workloads, w)
 			if m.containers += len(w.Containers); m.containers > mostWorkloads {
-				return nil, fmt.Errorf("it has more containers than the %d that are read", mostWorkloads)
+				return nil, o.doc.of.wrong(fmt.Errorf("it has more containers than the %d that are read", mostWorkloads))
 			}
 		} else if slices.Contains(templated, kind) {
 			o.doc.complain("spec", "one with the template of its pods")
 		}
 		if o.doc.err != nil {
-			return nil, fmt.Errorf("%s %s: %w", kind, name, o.doc.err)
+			return nil, o.doc.of.wrong(fmt.Errorf("%s %s: %w", kind, name, o.doc.err))
 		}
 	}
 	for i, w := range m.source.Workloads {
@@ -76,7 +81,7 @@ func fromManifests(docs []*object, options ReadOptions) (*Source, error) {
 	for _, o := range m.services {
 		m.service(o)
 		if o.doc.err != nil {
-			return nil, fmt.Errorf("service %s: %w", o.object("metadata").str("name"), o.doc.err)
+			return nil, o.doc.of.wrong(fmt.Errorf("service %s: %w", o.object("metadata").str("name"), o.doc.err))
 		}
 	}
 	for i, names := range m.called {
@@ -123,6 +128,7 @@ type manifests struct {
 	notes    []Note
 	// containers is how many have been read.
 	containers int
+	ports      int              // that Services publish
 	labelled   map[spot][]int   // places of workloads, by each of their pods' labels
 	called     map[int][]string // by the place of a workload, what else others call it
 }
@@ -317,13 +323,17 @@ func (m *manifests) service(o *object) {
 		}
 		for _, p := range spec.objects("ports") {
 			port, _ := p.number("port")
-			if n, there := p.number("nodePort"); there && kind == "NodePort" {
+			if n, there := p.number("nodePort"); there && n != 0 && kind == "NodePort" {
 				port = n
 			}
 			target, err := strconv.ParseInt(or(p.str("targetPort"), p.str("port")), 10, 64)
 			if err != nil {
 				w.leave("the port " + p.str("targetPort") + " of the Service " + metadata.str("name"))
 				continue
+			}
+			if m.ports++; m.ports > mostPublished {
+				o.doc.complain("all that is published", fmt.Sprintf("at most %d ports", mostPublished))
+				return
 			}
 			w.Ports = append(w.Ports, Port{Target: target, Published: port, Protocol: or(lower(p.str("protocol")), "tcp"), Mode: "ingress"})
 		}

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,7 +19,9 @@ func (k *cluster) manifests(several bool) []Fields {
 	if s := k.service(several); s != nil {
 		docs = append(docs, s)
 	}
-	return append(docs, k.workload())
+	docs = append(docs, k.workload())
+	k.labels()
+	return docs
 }
 
 func (k *cluster) apiVersion() string {
@@ -41,7 +44,7 @@ func (k *cluster) metadata(own []Pair) Fields {
 		switch {
 		case !labelName(l.Name) || labels.get(l.Name) != nil:
 			if labels.get(l.Name) != l.Value {
-				k.w.note("the label "+l.Name+" was left out", "Kubernetes takes no such name, or needs it itself")
+				k.unlabelled = append(k.unlabelled, l.Name)
 			}
 		case labelValue(l.Value) == l.Value:
 			labels = append(labels, Field{l.Name, l.Value})
@@ -49,12 +52,26 @@ func (k *cluster) metadata(own []Pair) Fields {
 			annotations = append(annotations, Field{l.Name, l.Value})
 		}
 	}
-	if len(annotations) > 0 {
-		k.w.note("some labels are annotations", "Kubernetes takes no such values for labels: at most 63 letters, digits and -_.")
+	for _, a := range annotations {
+		k.annotated = append(k.annotated, a.Name)
 	}
 	metadata := Fields{{"name", k.name}}
 	metadata = metadata.with("namespace", k.options.Namespace).with("labels", labels)
 	return metadata.with("annotations", annotations)
+}
+
+// labels says in one note what became of those that Kubernetes takes no more than in part.
+func (k *cluster) labels() {
+	var said []string
+	if names := some(k.unlabelled); len(names) > 0 {
+		said = append(said, "left out of its labels: "+strings.Join(names, ", "))
+	}
+	if names := some(k.annotated); len(names) > 0 {
+		said = append(said, "annotations instead of labels: "+strings.Join(names, ", "))
+	}
+	if len(said) > 0 {
+		k.w.note(strings.Join(said, "; "), "names and values of labels in Kubernetes are at most 63 letters, digits and -_., and "+nameLabel+" is needed")
+	}
 }
 
 var (
@@ -179,9 +196,17 @@ func (k *cluster) containerSpec() Fields {
 	out = out.with("workingDir", c.Dir)
 	out = out.with("env", append(append([]any(nil), k.secretEnv...), k.env...))
 	var ports []any
+	seen := map[Port]bool{}
 	for _, p := range k.w.Ports {
+		if p.Mode != "host" {
+			p.Published = 0
+		}
+		if p.Mode = ""; seen[p] {
+			continue
+		}
+		seen[p] = true
 		port := Fields{{"containerPort", p.Target}}
-		if p.Mode == "host" && p.Published > 0 {
+		if p.Published > 0 {
 			port = append(port, Field{"hostPort", p.Published})
 		}
 		if p.Protocol != "tcp" {
@@ -226,6 +251,7 @@ func escaped(texts []string) []string {
 func (k *cluster) service(several bool) Fields {
 	spec := Fields{}
 	var ports []any
+	targets := map[string]int64{}
 	for _, p := range k.w.Ports {
 		if p.Mode == "host" {
 			if p.Published == 0 {
@@ -233,7 +259,15 @@ func (k *cluster) service(several bool) Fields {
 			}
 			continue
 		}
-		port := Fields{{"name", p.Protocol + "-" + decimal(or(p.Published, p.Target))}, {"port", or(p.Published, p.Target)}, {"targetPort", p.Target}}
+		name := p.Protocol + "-" + decimal(or(p.Published, p.Target))
+		if target, there := targets[name]; there {
+			if target != p.Target {
+				k.w.note("the port "+publishFlag(p)+" is not published", fmt.Sprintf("%s is that of %d already, and in a Service each has its own", name, target))
+			}
+			continue
+		}
+		targets[name] = p.Target
+		port := Fields{{"name", name}, {"port", or(p.Published, p.Target)}, {"targetPort", p.Target}}
 		if p.Protocol != "tcp" {
 			port = append(port, Field{"protocol", strings.ToUpper(p.Protocol)})
 		}

@@ -108,7 +108,9 @@ type Container struct {
 	Env           []Var
 	// EnvFrom are secrets all of whose keys become variables.
 	EnvFrom []EnvFrom
-	Files   []File
+	// elsewhere is what else variables come from that aren't known.
+	elsewhere []string
+	Files     []File
 	// Whole are secrets all of whose keys become files, where it isn't known which those are.
 	Whole      []Whole
 	Dir        string // where it starts

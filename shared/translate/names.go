@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/secretx/secretx/shared/mapping"
@@ -167,4 +168,26 @@ func references(workloads []Workload) []Ref {
 		}
 	}
 	return refs
+}
+
+// noImage stands where nobody has said which image it is. No engine takes it, so that none runs something else that
+// happens to be called so.
+const noImage = "IMAGE"
+
+// imageName is what engines take: a registry with a dot, a port or capitals, a path, a tag and a digest.
+var imageName = regexp.MustCompile(`^(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?` +
+	`[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*(?::\w[\w.-]{0,127})?(?:@[a-zA-Z][\w.+-]*:[0-9a-fA-F]{32,})?$`)
+
+// image notes one that nobody can run.
+func (w *Workload) image(c *Container, from secret.Kind) {
+	switch {
+	case c.Image != "" && !imageName.MatchString(c.Image):
+		w.note("the image "+c.Image+" has to be filled in", "no engine takes that as the name of one")
+	case c.Image == "" && from == secret.Kubernetes:
+		c.Image = noImage
+		w.note("the image has to be filled in", "the manifest names none: where it is a patch, --update has what it adds to a service, and kubectl kustomize prints the whole")
+	case c.Image == "":
+		c.Image = noImage
+		w.note("the image has to be filled in", "nothing names one; where the file adds to another one, "+oneOfAll)
+	}
 }

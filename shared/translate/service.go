@@ -25,22 +25,22 @@ func FromServices(text []byte) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromServices(docs)
+	source := &Source{Kind: secret.Swarm}
+	return source, readServices(docs, source)
 }
 
-func fromServices(docs []*object) (*Source, error) {
-	source := &Source{Kind: secret.Swarm}
+func readServices(docs []*object, source *Source) error {
 	if len(docs) > mostWorkloads {
-		return nil, fmt.Errorf("it has %d services, and more than %d are not read", len(docs), mostWorkloads)
+		return fmt.Errorf("it has %d services, and more than %d are not read", len(docs), mostWorkloads)
 	}
 	for _, doc := range docs {
 		w := readService(doc)
 		if doc.doc.err != nil {
-			return nil, fmt.Errorf("service %s: %w", w.Name, doc.doc.err)
+			return fmt.Errorf("service %s: %w", w.Name, doc.doc.err)
 		}
 		source.Workloads = append(source.Workloads, w)
 	}
-	return source, nil
+	return nil
 }
 
 func readService(o *object) Workload {

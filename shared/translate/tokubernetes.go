@@ -22,6 +22,8 @@ type cluster struct {
 	volumes, mounts, secretEnv []any
 	env                        []any
 	fsGroup                    *int64
+	// Labels that were left out, and those that are annotations.
+	unlabelled, annotated []string
 }
 
 func (r *Result) toKubernetes(workloads []Workload, names *naming, options Options) {
@@ -31,7 +33,7 @@ func (r *Result) toKubernetes(workloads []Workload, names *naming, options Optio
 		k := &cluster{w: w, names: names, options: options, t: Translated{Object: w.Object()}}
 		k.kind = k.chooseKind()
 		k.name = k.dnsName(w.Name)
-		if name := free(k.name, taken); name != k.name {
+		if name := free(k.name, taken, longestName); name != k.name {
 			w.note(w.Name+" is called "+name, k.name+" is what another one is called already")
 			k.name = name
 		}
@@ -109,18 +111,25 @@ func dnsLabel(name string) string {
 	if label != "" && label[0] <= '9' {
 		label = "s-" + label // a Service has to begin with a letter
 	}
-	if len(label) > 63 {
-		label = strings.Trim(label[:63], "-")
+	if len(label) > longestName {
+		label = strings.Trim(label[:longestName], "-")
 	}
 	return or(label, "unnamed")
 }
 
-// free gives a name, or with a number behind it one that isn't taken.
-func free(name string, taken map[string]int) string {
+// longestName is how long the name of a service, a container or a volume may be; longestStack leaves some of it.
+const (
+	longestName  = 63
+	longestStack = 50
+)
+
+// free gives a name, or with a number behind it one that isn't taken, no longer than may be.
+func free(name string, taken map[string]int, longest int) string {
 	unique := name
 	for taken[unique] > 0 {
 		taken[name]++
-		unique = strings.Trim(fmt.Sprintf("%.50s", name), "-_.") + "-" + decimal(int64(taken[name]))
+		number := "-" + decimal(int64(taken[name]))
+		unique = strings.Trim(name[:min(len(name), longest-len(number))], "-_.") + number
 	}
 	taken[unique]++
 	return unique
@@ -275,7 +284,7 @@ func (k *cluster) volume(dir string, files []File, used map[string]int) {
 	if dir == "/" {
 		name = "root"
 	}
-	name = free(name, used)
+	name = free(name, used, longestName)
 	alone := k.alone(dir, files)
 	usual := usualMode(files)
 	var secrets []string

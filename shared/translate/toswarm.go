@@ -26,12 +26,13 @@ type service struct {
 
 func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 	taken := map[string]int{}
+	published := published{}
 	for i := range workloads {
 		w := &workloads[i]
 		for j := range w.Containers {
 			s := &service{w: w, c: &w.Containers[j], names: names, options: options, t: Translated{Object: w.Object()}}
 			s.name = s.serviceName(j)
-			if name := free(s.name, taken); name != s.name && options.Form != Update {
+			if name := free(s.name, taken, options.longest()); name != s.name && options.Form != Update {
 				w.note(s.name+" is called "+name, "another service has that name")
 				s.name = name
 			}
@@ -40,6 +41,9 @@ func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 			s.pair("--name "+s.name, "metadata.name: "+w.Name)
 			s.pair(quote(s.c.Image), "image: "+s.c.Image)
 			s.translate()
+			if options.Form != Update {
+				published.free(s)
+			}
 			switch options.Form {
 			case Compose:
 				s.t.Service = s.compose()
@@ -57,6 +61,40 @@ func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 
 func (s *service) pair(swarm, kubernetes string) {
 	s.t.Pieces = append(s.t.Pieces, Piece{Swarm: lines(swarm), Kubernetes: lines(kubernetes)})
+}
+
+// published are the services that have a port already, by its number and protocol, and in which mode.
+type published map[Port]struct{ service, mode string }
+
+// free gives what a service would publish, and something else has already, another port. Two services can both have
+// it on the nodes that they run on (host).
+func (p published) free(s *service) {
+	var ports []Port
+	seen := map[Port]bool{}
+	for _, port := range s.w.Ports {
+		if seen[port] {
+			continue // two Services lead to it, and once is enough
+		}
+		seen[port] = true
+		at := Port{Published: port.Published, Protocol: port.Protocol}
+		said := fmt.Sprintf("Service: port: %d, targetPort: %d", port.Published, port.Target)
+		if port.Mode == "host" {
+			said = fmt.Sprintf("ports: containerPort: %d, hostPort: %d", port.Target, port.Published)
+		}
+		other, taken := p[at]
+		switch {
+		case port.Published == 0:
+		case taken && (other.service == s.name || other.mode != "host" || port.Mode != "host"):
+			s.w.note(fmt.Sprintf("the port %d is published at one that the Swarm chooses, and not at %d", port.Target, port.Published),
+				fmt.Sprintf("%s has %d/%s already, and in a Swarm a port leads to one service: docker service inspect shows which it is", other.service, port.Published, port.Protocol))
+			port.Published = 0
+		case !taken:
+			p[at] = struct{ service, mode string }{s.name, port.Mode}
+		}
+		ports = append(ports, port)
+		s.pair("--publish "+publishFlag(port), said)
+	}
+	s.w.Ports = ports
 }
 
 // swarmName is the whole name of a service.
@@ -82,24 +120,26 @@ func (s *service) serviceName(n int) string {
 	if s.options.Form == Update && s.options.Workload != "" {
 		return s.options.Workload
 	}
-	fit := notService.ReplaceAllString(name, "-")
-	if len(fit) > 63 || fit != name {
-		fit = or(strings.Trim(fit[:min(len(fit), 63)], "-_"), "unnamed")
-	}
+	fit := strings.Trim(notService.ReplaceAllString(name, "-"), "-_")
+	fit = or(strings.TrimRight(fit[:min(len(fit), s.options.longest())], "-_"), "unnamed")
 	if fit != name {
-		s.w.note(name+" is called "+fit, "a service's name is of at most 63 letters, digits, - and _")
+		s.w.note(name+" is called "+fit, "a service's name is of at most 63 letters, digits, - and _, with that of its stack")
 	}
 	return fit
+}
+
+// longest is how long the name of a service may be. In a stack, that of the stack stands before it.
+func (o Options) longest() int {
+	if o.Form == Compose && o.Stack != "" {
+		return longestName - len(o.Stack) - len("_")
+	}
+	return longestName
 }
 
 var notService = regexp.MustCompile(`[^a-zA-Z0-9_-]+`)
 
 func (s *service) translate() {
 	c := s.c
-	if c.Image == "" && !s.options.Form.wiring() {
-		c.Image = s.name
-		s.w.note("the image is called "+s.name, "the manifest names none: where it is a patch, --update has what it adds to a service, and kubectl kustomize prints the whole")
-	}
 	for _, f := range c.Files {
 		to := f
 		to.Ref = s.names.targets[f.Ref]
@@ -367,7 +407,6 @@ func (s *service) create() [][]string {
 	}
 	for _, p := range w.Ports {
 		flag("--publish", publishFlag(p))
-		s.pair("--publish "+publishFlag(p), "Service: port: "+decimal(p.Published)+", targetPort: "+decimal(p.Target))
 	}
 	w.Ports = nil // those of a pod are published once
 	if w.Hostname != "" {

@@ -78,6 +78,8 @@ type Options struct {
 	Images map[string]Command
 	// Namespace is that of the manifests; empty for the one that they are applied to.
 	Namespace string
+	// Stack is what a Compose file that is written would be deployed as.
+	Stack string
 	// Workload and Container are what a patch is for, TYPE/NAME and the name of its container, where they aren't
 	// those that a whole workload would have.
 	Workload, Container string
@@ -125,76 +127,136 @@ type Translated struct {
 // Piece is one thing as both sides say it, of one or several lines each.
 type Piece struct{ Swarm, Kubernetes []string }
 
-// Read reads whatever a text is: Compose files, Kubernetes manifests or services.
-func Read(text []byte, options ReadOptions) (*Source, error) {
-	docs, err := parse(text)
-	if err != nil {
-		return nil, err
-	}
-	if len(docs) == 0 {
-		return nil, errors.New("it is empty")
-	}
-	kinds := map[string]int{}
-	for _, doc := range docs {
-		kinds[kindOf(doc)]++
-	}
-	switch {
-	case kinds["compose"] == len(docs):
-		source := &Source{Kind: secret.Swarm, Secrets: options.Known}
-		for _, doc := range docs {
-			if err := readCompose(doc, options, source); err != nil {
-				return nil, err
-			}
-		}
-		return source, nil
-	case kinds["service"] == len(docs):
-		source, err := fromServices(docs)
-		if err == nil {
-			source.Secrets = options.Known
-		}
-		return source, err
-	case kinds["manifest"] == len(docs):
-		return fromManifests(docs, options)
-	case len(docs) > 1 && kinds["unknown"] == 0:
-		return nil, errors.New("it has documents of several sorts: one at a time")
-	}
-	return nil, errors.New("it is neither a Compose file (services:), a Kubernetes object (kind:) nor what docker service inspect prints (Spec:)")
+// Text is something to be read, and what messages call it; without a name, nothing.
+type Text struct {
+	Name string
+	Text []byte
 }
 
-func kindOf(o *object) string {
+// wrong says what is wrong with a text.
+func (t *Text) wrong(err error) error {
+	if t == nil || t.Name == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", t.Name, err)
+}
+
+// Read reads whatever a text is: Compose files, Kubernetes manifests or services.
+func Read(text []byte, options ReadOptions) (*Source, error) {
+	return ReadAll([]Text{{Text: text}}, options)
+}
+
+// ReadAll reads several texts of one side. Their manifests are one stream, so that the Service in one text is that
+// of the Deployment in another; Compose files stand for themselves. An object that two texts have is an error: which
+// of the two is meant is not for us to say. One that is empty says nothing, where others do.
+func ReadAll(texts []Text, options ReadOptions) (*Source, error) {
+	source := &Source{Secrets: options.Known}
+	var manifests []*object
+	var first *Text // which has said the side
+	places := places{}
+	for i := range texts {
+		t := &texts[i]
+		docs, sort, err := t.documents()
+		if err != nil {
+			return nil, t.wrong(err)
+		}
+		if len(docs) == 0 {
+			continue
+		}
+		kind := secret.Swarm
+		if sort == manifestSort {
+			kind = secret.Kubernetes
+		}
+		if first == nil {
+			first, source.Kind = t, kind
+		}
+		if kind != source.Kind {
+			return nil, t.wrong(fmt.Errorf("it is of %s, and %s is of %s: one side at a time", kind, first.Name, source.Kind))
+		}
+		before := len(source.Workloads)
+		switch sort {
+		case manifestSort:
+			manifests = append(manifests, docs...)
+		case serviceSort:
+			err = readServices(docs, source)
+		default:
+			for _, doc := range docs {
+				if err = readCompose(doc, options, source); err != nil {
+					break
+				}
+			}
+		}
+		for _, w := range source.Workloads[before:] {
+			if err == nil {
+				err = places.add(w.Object(), "", t)
+			}
+		}
+		if err != nil {
+			return nil, t.wrong(err)
+		}
+	}
+	switch {
+	case first == nil && len(texts) > 0:
+		return nil, texts[0].wrong(errors.New("it is empty"))
+	case source.Kind == secret.Kubernetes:
+		return fromManifests(manifests, options)
+	}
+	return source, nil
+}
+
+// The sorts of documents.
+const (
+	composeSort  = "compose"
+	manifestSort = "manifest"
+	serviceSort  = "service"
+)
+
+// documents are those of a text, which are of one sort.
+func (t *Text) documents() (docs []*object, sort string, err error) {
+	if docs, err = parse(t.Text); err != nil {
+		return nil, "", err
+	}
+	several := false
+	for i, doc := range docs {
+		doc.doc.of = t
+		was := sort
+		if sort = sortOf(doc); sort == "" {
+			return nil, "", errors.New("it is neither a Compose file (services:), a Kubernetes object (kind:) nor what docker service inspect prints (Spec:)")
+		}
+		several = several || i > 0 && sort != was
+	}
+	if several {
+		return nil, "", errors.New("it has documents of several sorts: one at a time")
+	}
+	return docs, sort, nil
+}
+
+func sortOf(o *object) string {
 	_, kind := o.values["kind"]
 	_, spec := o.values["Spec"]
 	_, template := o.values["TaskTemplate"]
 	switch {
 	case isCompose(o):
-		return "compose"
+		return composeSort
 	case kind:
-		return "manifest"
+		return manifestSort
 	case spec || template:
-		return "service"
+		return serviceSort
 	}
-	return "unknown"
+	return ""
 }
 
-// With adds what another text says. A workload that both have is an error: which of the two is meant is not for
-// us to say.
-func (s *Source) With(o *Source) (*Source, error) {
-	if s.Kind != o.Kind {
-		return nil, fmt.Errorf("it is of %s, and what was read before is of %s: one side at a time", o.Kind, s.Kind)
+// places are the texts in which objects stand, by what they are called.
+type places map[[2]string]*Text
+
+// add refuses an object that another text has.
+func (p places) add(object, namespace string, t *Text) error {
+	name := [2]string{namespace, object}
+	if other, there := p[name]; there && other != t {
+		return fmt.Errorf("%s is in %s, too: nothing is merged (docker compose config and kubectl kustomize print one of all)", object, other.Name)
 	}
-	have := map[[2]string]bool{}
-	for _, w := range s.Workloads {
-		have[[2]string{w.Object(), w.Namespace}] = true
-	}
-	for _, w := range o.Workloads {
-		if have[[2]string{w.Object(), w.Namespace}] {
-			return nil, fmt.Errorf("%s is in what was read before, too: nothing is merged (docker compose config prints one file of all)", w.Object())
-		}
-	}
-	return &Source{
-		Kind: s.Kind, Workloads: append(slices.Clone(s.Workloads), o.Workloads...), Secrets: append(slices.Clone(s.Secrets), o.Secrets...),
-		Local: append(slices.Clone(s.Local), o.Local...), Notes: append(slices.Clone(s.Notes), o.Notes...), texts: append(slices.Clone(s.texts), o.texts...),
-	}, nil
+	p[name] = t
+	return nil
 }
 
 var errNothing = errors.New("there is nothing to translate in it: no service, and no Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob")
@@ -215,11 +277,19 @@ func Translate(source *Source, options Options) (*Result, error) {
 	if options.Form.Of() != to {
 		return nil, fmt.Errorf("%s is no form of %s, and what was read is of %s", options.Form, to, source.Kind)
 	}
+	if options.Form == Compose && len(options.Stack) > longestStack {
+		return nil, fmt.Errorf("the name of the stack is longer than %d characters: STACK_SERVICE may have %d", longestStack, longestName)
+	}
 	workloads := slices.Clone(source.Workloads)
 	for i := range workloads {
 		w := &workloads[i]
 		w.notes = slices.Clone(w.notes)
 		w.Containers = slices.Clone(w.Containers)
+		for j := range w.Containers {
+			if !options.Form.wiring() {
+				w.image(&w.Containers[j], source.Kind)
+			}
+		}
 		if source.Kind == secret.Kubernetes {
 			spread(source, w)
 			continue

@@ -24,6 +24,7 @@ const (
 	deepest     = 100      // levels
 	// What one text may hold of what is translated.
 	mostWorkloads = 5_000
+	mostPublished = 20_000     // ports: a Service may be for all pods
 	mostTexts     = 10_000     // documents in a stream
 	marks         = ",[{:-?\n" // what a YAML node begins or ends with
 )
@@ -48,6 +49,7 @@ type object struct {
 
 // document collects the first complaint about what doesn't have the form that it should have.
 type document struct {
+	of   *Text // nil where that goes without saying
 	line int
 	err  error
 	// twice notes keys that a mapping has more than once.
@@ -61,6 +63,18 @@ func (d *document) text(s scalar) scalar {
 		s.text = d.expand(s.text)
 	}
 	return s
+}
+
+// notes are those on keys that stand twice, each once: the documents of a list share one.
+func (d *document) notes() []Note {
+	notes := d.twice
+	d.twice = nil
+	for i := range notes {
+		if d.of != nil && d.of.Name != "" {
+			notes[i].Text = d.of.Name + ": " + notes[i].Text
+		}
+	}
+	return notes
 }
 
 func (d *document) complain(at, want string) {
