@@ -23,6 +23,8 @@ const noNode = "node.hostname==nowhere"
 var (
 	// unfilled are images that are no references: their authors left them to be filled in.
 	unfilled = regexp.MustCompile(`(?m)^([ \t-]*image:).*[<>{}].*$`)
+	// unnamed are those that a manifest doesn't name, in what comes out.
+	unnamed = regexp.MustCompile(`(?m)^( +(?:image: )?)IMAGE\b`)
 	// created begins each command that makes a service.
 	created = regexp.MustCompile(`(?m)^docker service create`)
 )
@@ -149,7 +151,10 @@ func (p *public) toSwarm(t *testing.T, from string, text []byte) {
 		Secrets   []struct{ Mirror string }
 	}
 	must(t, json.Unmarshal([]byte(p.translate(t, from, "-o", "json")), &document))
-	script := created.ReplaceAllString(p.translate(t, from), "$0 --detach --quiet --no-resolve-image --constraint "+noNode+" --label "+p.label)
+	translated := p.translate(t, from)
+	p.count("images that nobody named filled in", len(unnamed.FindAllString(translated, -1)))
+	named := func(text string) string { return unnamed.ReplaceAllString(text, "${1}"+busybox) }
+	script := created.ReplaceAllString(named(translated), "$0 --detach --quiet --no-resolve-image --constraint "+noNode+" --label "+p.label)
 
 	services := map[string]any{}
 	for _, w := range document.Workloads {
@@ -157,7 +162,7 @@ func (p *public) toSwarm(t *testing.T, from string, text []byte) {
 	}
 	// A stack may be of several files.
 	file, more := filepath.Join(t.TempDir(), "stack.yaml"), filepath.Join(t.TempDir(), "more.yaml")
-	must(t, os.WriteFile(file, []byte(p.translate(t, from, "--compose")), 0o600))
+	must(t, os.WriteFile(file, []byte(named(p.translate(t, from, "--compose"))), 0o600))
 	must(t, os.WriteFile(more, get[[]byte](t)(json.Marshal(map[string]any{"version": "3.8", "services": services})), 0o600))
 
 	p.oneByOne.Lock()

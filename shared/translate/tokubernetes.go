@@ -117,10 +117,12 @@ func dnsLabel(name string) string {
 	return or(label, "unnamed")
 }
 
-// longestName is how long the name of a service, a container or a volume may be; longestStack leaves some of it.
+// longestName is how long the name of a service, a container or a volume may be; longestStack leaves some of it, and
+// shortStack is what the name of a stack should have.
 const (
 	longestName  = 63
 	longestStack = 50
+	shortStack   = 20
 )
 
 // free gives a name, or with a number behind it one that isn't taken, no longer than may be.

@@ -36,6 +36,9 @@ func (r *Result) toSwarm(workloads []Workload, names *naming, options Options) {
 				w.note(s.name+" is called "+name, "another service has that name")
 				s.name = name
 			}
+			if left := longestName - len("_") - len(s.name); options.Form == Compose && options.Stack == "" && left < shortStack {
+				w.note(fmt.Sprintf("the name of its stack may have %d characters", max(left, 0)), "with that of the stack, a service's name has at most 63: --stack NAME makes it short enough")
+			}
 			s.t.Name = s.name
 			s.pair("docker service create", "kind: "+w.Kind)
 			s.pair("--name "+s.name, "metadata.name: "+w.Name)
