@@ -224,7 +224,7 @@ func expandAll(w *Workload, c *Container, own int, hidden map[string]string) {
 		}
 	}
 	if len(e.stays) > 0 && len(c.elsewhere) > 0 {
-		w.note("$("+strings.Join(some(e.stays), "), $(")+") stands as it is", "it may be a variable of "+strings.Join(some(c.elsewhere), ", ")+", which was left out")
+		w.note(dollar(e.stays)+" stands as it is", "it may be a variable of "+strings.Join(some(c.elsewhere), ", ")+", which was left out")
 	}
 }
 

@@ -1,9 +1,6 @@
 package translate
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // mark stands in a text before (NAME) where the kubelet puts the value of a variable that is a secret. Nothing that
 // is read has it: no process can be given one.
@@ -53,56 +50,93 @@ func filled(text string) string {
 	}
 }
 
+// dollar writes names as a manifest refers to them.
+func dollar(names []string) string { return "$(" + strings.Join(some(names), "), $(") + ")" }
+
+// kept is a text in which only those variables are to be filled in that can be, and the names of the others.
+func kept(text string, can func(name string) bool) (string, []string) {
+	var b strings.Builder
+	var others []string
+	for {
+		before, rest, found := strings.Cut(text, mark+"(")
+		b.WriteString(before)
+		if !found {
+			return b.String(), others
+		}
+		name, after, _ := strings.Cut(rest, ")")
+		if can(name) {
+			b.WriteString(referTo(name))
+		} else {
+			b.WriteString("$(" + name + ")")
+			others = append(others, name)
+		}
+		text = after
+	}
+}
+
 // fillIn gives the command that a container runs so that the values of secrets are in its words, and in variables of
 // which they are a part. A Swarm puts none into a text, but the shell that sets the variables can.
 func (s *service) fillIn(vars, composed []Var, whole []string, byShell bool) []string {
-	var names []string
-	for _, text := range append(slices.Clone(whole), s.args...) {
-		names = append(names, referred(text)...)
+	set := map[string]bool{}
+	for _, v := range vars {
+		set[v.Name] = byShell && settable(v.Name)
 	}
-	words := len(names) > 0
-	for _, v := range composed {
-		names = append(names, referred(v.Value)...)
-		byShell = byShell && isIdentifier(v.Name)
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	for _, name := range names {
-		byShell = byShell && isIdentifier(name) && slices.ContainsFunc(vars, func(v Var) bool { return v.Name == name })
-	}
-	if len(names) == 0 {
-		return whole
-	}
-	said := "$(" + strings.Join(names, "), $(") + ")"
-	if !byShell {
-		for _, v := range composed {
-			v.Value = unfilled(v.Value)[0]
-			s.variable(v)
-			said += ", in $" + v.Name
+	var stays, fills []string
+	var staysIn, fillsIn string
+	cut := func(texts []string) []string {
+		var all []string
+		for _, text := range texts {
+			text, others := kept(text, func(name string) bool { return set[name] })
+			stays = append(stays, others...)
+			all = append(all, text)
 		}
-		s.command, s.args = unfilled(s.command...), unfilled(s.args...)
-		reason := "its value is a secret, and a Swarm puts none into a text: let the process put it together"
-		if s.options.Env != EnvFile && len(whole) == 0 {
-			reason += ", or say with --image-command IMAGE=COMMAND what the image runs, and a shell does"
-		}
-		s.w.note(said+": it stands as it is within a value or a command", reason)
-		return unfilled(whole...)
+		return all
 	}
 	var script strings.Builder
 	for _, v := range composed {
-		script.WriteString("export " + v.Name + "=" + filled(v.Value) + "; ")
-		said += ", in $" + v.Name
-		s.pair("(a shell makes $"+v.Name+" of it)", "env: name: "+v.Name+"\n     value: "+unfilled(v.Value)[0])
+		value, others := kept(v.Value, func(name string) bool { return set[name] && settable(v.Name) })
+		if len(others) > 0 {
+			stays = append(stays, others...)
+			staysIn += ", in $" + v.Name
+		}
+		v.Value = value
+		names := referred(value)
+		if len(names) == 0 {
+			s.variable(v)
+			continue
+		}
+		fills = append(fills, names...)
+		fillsIn += ", in $" + v.Name
+		script.WriteString("export " + v.Name + "=" + filled(value) + "; ")
+		s.pair("(a shell makes $"+v.Name+" of it)", "env: name: "+v.Name+"\n     value: "+unfilled(value)[0])
 	}
+	s.command, s.args, whole = cut(s.command), cut(s.args), cut(whole)
 	script.WriteString("exec")
+	reason := "its value is a secret, and a Swarm puts none into a text; in Kubernetes, the command is that of the shell, too, when it is translated back"
+	inCommand := false
 	for _, word := range whole {
+		names := referred(word)
+		fills = append(fills, names...)
+		inCommand = inCommand || len(names) > 0
 		script.WriteString(" " + filled(word))
 	}
-	reason := "its value is a secret, and a Swarm puts none into a text; in Kubernetes, the command is that of the shell, too, when it is translated back"
-	if words {
-		said += ", in the command"
+	if inCommand {
+		fillsIn += ", in the command"
 		reason += ". Whoever lists the processes of the node sees it there, as before"
 	}
-	s.w.note(said+": a shell fills it in", reason)
+	if len(stays) > 0 {
+		why := "its value is a secret, and a Swarm puts none into a text: let the process put it together"
+		switch {
+		case byShell:
+			why = "its value is a secret, and no shell can fill it in under such a name: let the process put it together"
+		case s.options.Env != EnvFile && len(whole) == 0:
+			why += ", or say with --image-command IMAGE=COMMAND what the image runs, and a shell does"
+		}
+		s.w.note(dollar(stays)+staysIn+": it stands as it is within a value or a command", why)
+	}
+	if len(fills) == 0 {
+		return whole
+	}
+	s.w.note(dollar(fills)+fillsIn+": a shell fills it in", reason)
 	return []string{"/bin/sh", "-c", script.String()}
 }

@@ -243,7 +243,7 @@ func (s *service) variables(vars, composed []Var) {
 			s.needed(to.Secret)
 		}
 		f := File{Ref: to, Path: envDirectory + v.Name, Mode: 0o444, UID: "0", GID: "0"}
-		if byShell && isIdentifier(v.Name) {
+		if byShell && settable(v.Name) {
 			// One that is there already does, and could have no other mode.
 			if i := slices.IndexFunc(s.files, func(o File) bool { return o.Ref == to && !strings.HasPrefix(o.Path, envDirectory) }); i >= 0 {
 				f = s.files[i]
@@ -264,6 +264,16 @@ func (s *service) variables(vars, composed []Var) {
 		s.env = append(s.env, Var{Name: v.Name + "_FILE", Value: f.Path})
 		s.pair("--secret "+quote(secretFlag(to.Secret, f))+"\n--env "+quote(v.Name+"_FILE="+f.Path), right)
 	}
+	// The script has each value in $v before it exports it.
+	slices.SortStableFunc(pairs, func(a, b Pair) int {
+		switch "v" {
+		case a.Name:
+			return 1
+		case b.Name:
+			return -1
+		}
+		return 0
+	})
 	if len(pairs) > 0 {
 		s.command, s.args = wrap(pairs, whole), nil
 		names := make([]string, len(pairs))
@@ -300,6 +310,12 @@ func (s *service) oneMode() {
 				"Docker gives all references to one secret the same mode, and whoever may read one of them in Kubernetes has to be able to here")
 		}
 	}
+}
+
+// settable tells whether a shell can set a variable, and then run something: not one that bash keeps to itself, nor
+// the path by which the rest is found.
+func settable(name string) bool {
+	return isIdentifier(name) && !slices.Contains([]string{"PATH", "_", "UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS"}, name)
 }
 
 func isIdentifier(name string) bool { return name != "" && nameLength(name) == len(name) }
