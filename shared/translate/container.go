@@ -2,6 +2,7 @@ package translate
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -154,6 +155,9 @@ type expansion struct {
 	budget int
 }
 
+// isKey is what a variable of envFrom may be called: it is the key of a Secret or a ConfigMap.
+var isKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+
 func newExpansion() *expansion {
 	return &expansion{known: map[string]Var{}, budget: largestExpansion}
 }
@@ -166,7 +170,9 @@ func (e *expansion) resolve(text string) string {
 		v, there := e.known[name]
 		switch {
 		case !there:
-			e.stays = append(e.stays, name)
+			if isKey.MatchString(name) { // $(date +%F) is meant for a shell
+				e.stays = append(e.stays, name)
+			}
 			return "", false
 		case v.From != nil:
 			return referTo(name), true
