@@ -260,6 +260,11 @@ func (s *service) variables(vars, composed []Var) {
 		} else {
 			s.files = append(s.files, f)
 		}
+		if slices.ContainsFunc(s.c.Env, func(o Var) bool { return o.Name == v.Name+"_FILE" }) {
+			s.w.note("$"+v.Name+"_FILE stays as the manifest has it", "it can't also say that the value of $"+v.Name+" is in "+f.Path)
+			s.pair("--secret "+quote(secretFlag(to.Secret, f)), right)
+			continue
+		}
 		byFile = append(byFile, v.Name)
 		s.env = append(s.env, Var{Name: v.Name + "_FILE", Value: f.Path})
 		s.pair("--secret "+quote(secretFlag(to.Secret, f))+"\n--env "+quote(v.Name+"_FILE="+f.Path), right)
