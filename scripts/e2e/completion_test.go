@@ -66,7 +66,7 @@ func TestCompletion(t *testing.T) {
 					x.send(c.typed)
 					x.key("Tab")
 					x.send("X") // where the next letter goes shows whether the word was ended
-					x.until(5*time.Second, `^[$%>] `+regexp.QuoteMeta(c.want+"X")+"$")
+					x.until(30*time.Second, `^[$%>] `+regexp.QuoteMeta(c.want+"X")+"$")
 					x.clear()
 				}
 				// A choice is shown, and of all that is offered nothing is a value.
@@ -75,7 +75,7 @@ func TestCompletion(t *testing.T) {
 				if shell == "bash" {
 					x.key("Tab")
 				}
-				if screen := x.until(5*time.Second, `main-app\s+side-car`); strings.Contains(screen, "hunter2") {
+				if screen := x.until(30*time.Second, `main-app\s+side-car`); strings.Contains(screen, "hunter2") {
 					t.Errorf("a value is on the screen:\n%s", screen)
 				}
 			})
@@ -89,7 +89,7 @@ func TestCompletion(t *testing.T) {
 		x.key("Tab")
 		began := time.Now()
 		x.send("X")
-		x.until(4*time.Second, `\A\$ docker secretx inspect --to swarm nothing-X\z`)
+		x.until(30*time.Second, `\A\$ docker secretx inspect --to swarm nothing-X\z`)
 		t.Logf("two TABs where nothing answers took %s", time.Since(began).Round(10*time.Millisecond))
 	})
 }

@@ -269,7 +269,7 @@ func TestDeployment(t *testing.T) {
 	}
 	waitFor(t, "it is mirrored", 30*time.Second, func() bool { return w.versions(t, name(0)+".k") == 1 })
 	put(0, "two")
-	t.Logf("a change arrived in %s", waitFor(t, "a change arrives", 10*time.Second, func() bool { return w.versions(t, name(0)+".k") == 2 }))
+	t.Logf("a change arrived in %s", waitFor(t, "a change arrives", 30*time.Second, func() bool { return w.versions(t, name(0)+".k") == 2 }))
 
 	// Just these rights.
 	account := "--as=system:serviceaccount:" + home + ":watch"
@@ -305,7 +305,7 @@ func TestDeployment(t *testing.T) {
 		t.Errorf("%q still leads", second)
 	}
 	put(0, "four")
-	waitFor(t, "the next change arrives", 10*time.Second, func() bool { return w.versions(t, name(0)+".k") == 4 })
+	waitFor(t, "the next change arrives", 30*time.Second, func() bool { return w.versions(t, name(0)+".k") == 4 })
 	waitFor(t, "there are two again", time.Minute, func() bool { return len(pods()) == 2 && !slices.Contains(pods(), first) })
 
 	// What the ConfigMap declares changes, and no pod is made anew for it.
@@ -323,7 +323,7 @@ func TestDeployment(t *testing.T) {
 	waitFor(t, "another one leads", 10*time.Second, func() bool { now := leader(); return now != "" && now != first })
 	t.Logf("handed over within %s", time.Since(began).Round(time.Millisecond))
 	put(0, "five")
-	waitFor(t, "the next change arrives", 10*time.Second, func() bool { return w.versions(t, name(0)+".k") == 5 })
+	waitFor(t, "the next change arrives", 30*time.Second, func() bool { return w.versions(t, name(0)+".k") == 5 })
 	time.Sleep(2 * time.Second)
 	if n, m := w.versions(t, name(0)+".k"), w.versions(t, name(1)+".k"); n != 5 || m != 1 {
 		t.Errorf("%d and %d versions after 5 values and 1", n, m)
@@ -394,7 +394,7 @@ func TestStack(t *testing.T) {
 	deploy()
 	waitFor(t, "both are mirrored", time.Minute, func() bool { return w.versions(t, w.prefix+"a.k") == 1 && w.versions(t, w.prefix+"b.k") == 1 })
 	put("a", "two")
-	t.Logf("a change arrived in %s", waitFor(t, "a change arrives", 10*time.Second, func() bool { return w.versions(t, w.prefix+"a.k") == 2 }))
+	t.Logf("a change arrived in %s", waitFor(t, "a change arrives", 30*time.Second, func() bool { return w.versions(t, w.prefix+"a.k") == 2 }))
 
 	// It is killed, and started again.
 	container := strings.Fields(run(nil, "docker", "ps", "-q", "-f", "label=com.docker.swarm.service.name="+stack+"_watch").out)
@@ -414,7 +414,7 @@ func TestStack(t *testing.T) {
 	waitFor(t, "what is declared now is mirrored", time.Minute, func() bool { return w.versions(t, w.prefix+"c.k") == 1 })
 	put("b", "two") // nobody's any more
 	put("a", "four")
-	waitFor(t, "the last change arrives", 10*time.Second, func() bool { return w.versions(t, w.prefix+"a.k") == 4 })
+	waitFor(t, "the last change arrives", 30*time.Second, func() bool { return w.versions(t, w.prefix+"a.k") == 4 })
 	if n := w.versions(t, w.prefix+"b.k"); n != 1 {
 		t.Errorf("%d versions of what is not declared any more", n)
 	}

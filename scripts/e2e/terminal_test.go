@@ -97,7 +97,7 @@ func (x *terminal) clear() {
 	x.t.Helper()
 	x.key("C-u")
 	x.key("C-l")
-	x.until(5*time.Second, `\A[$%>] ?\z`)
+	x.until(30*time.Second, `\A[$%>] ?\z`)
 }
 
 // TestTerminal looks at what stands on a terminal, and at what doesn't.

@@ -224,6 +224,8 @@ func TestJudge(t *testing.T) {
 		}
 		return tasks
 	}
+	once := with(completed, "", "pw.v2")
+	once.Spec.TaskTemplate.RestartPolicy = &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionNone}
 	for name, c := range map[string]struct {
 		service *swarm.Service
 		tasks   []*swarm.Task
@@ -249,7 +251,9 @@ func TestJudge(t *testing.T) {
 		"failed, then runs":                 {with(completed, "", "pw.v2"), one(broken("f", 2), task("n", 2, 0, toRun, runs)), false, 0, "1 of 2 tasks have it"},
 		"failed, then runs for good":        {with(completed, "", "pw.v2"), one(broken("f", 2), task("n", 2, 0, toRun, runs)), false, time.Minute, "done"},
 		"failed before it was moved":        {with(completed, "", "pw.v2"), append(two(), old(one(broken("f", 2), broken("g", 2), broken("h", 2))[1:])...), false, 0, "done"},
-		"isn't started again":               {with(completed, "", "pw.v2"), one(broken("f", 2)), false, time.Minute, "it isn't started again"},
+		"isn't started again":               {once, one(broken("f", 2)), false, 10 * time.Second, "by its restart policy it isn't started again"},
+		"will be started again":             {with(completed, "", "pw.v2"), one(broken("f", 2)), false, 10 * time.Second, "1 of 2 tasks have it"},
+		"should have been started again":    {with(completed, "", "pw.v2"), one(broken("f", 2)), false, time.Minute, "nothing was started in its place"},
 		"ended well":                        {with(completed, "", "pw.v2"), one(task("c", 2, 0, toStop, swarm.TaskStateComplete)), false, 0, "done"},
 		"no node, for a moment":             {with(updating, "", "pw.v2"), one(unplaced), false, 0, "1 of 2 tasks have it"},
 		"no node":                           {with(updating, "", "pw.v2"), one(unplaced), false, time.Minute, "web.2 finds no place: no suitable node"},
