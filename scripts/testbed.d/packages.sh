@@ -16,6 +16,7 @@ missing_packages() {
 		if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi
 	fi
 	[[ -e /etc/ssl/certs/ca-certificates.crt ]] || echo ca-certificates
+	[[ -e /usr/share/bash-completion/bash_completion ]] || echo bash-completion # which docker's own script calls
 	find_cni || echo containernetworking-plugins
 	engine_cached || engine_build_packages
 }
