@@ -167,6 +167,7 @@ func (c *compose) service(name string, o *object) Workload {
 		Command: words(o, "entrypoint"), Args: words(o, "command"),
 	}
 	w.Hostname = o.str("hostname")
+	w.Grace = w.time(o, "stop_grace_period", composeTime)
 	if k.Image == "" && o.has("build") {
 		k.Image = name
 		w.note("the image is called "+name, "the file names no image, and only says how to build one; a registry has to have it under this name")

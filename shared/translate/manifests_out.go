@@ -163,6 +163,7 @@ func (k *cluster) podSpec() Fields {
 			w.note("the host name "+w.Hostname+" was left out", "Kubernetes takes no such name")
 		}
 	}
+	spec = k.grace(spec)
 	// A service gets neither a token of an API nor variables of its neighbours. Without the first, /run/secrets
 	// is free: the token would have to stand within it.
 	spec = append(spec, Field{"automountServiceAccountToken", false}, Field{"enableServiceLinks", false})

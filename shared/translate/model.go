@@ -2,6 +2,7 @@ package translate
 
 import (
 	"slices"
+	"time"
 
 	"github.com/secretx/secretx/shared/secret"
 )
@@ -49,6 +50,8 @@ type Workload struct {
 	// Attempts is how often a job is tried anew, -1 where nothing is said.
 	Attempts int64
 	Schedule string // of a CronJob
+	// Grace is how long it has to stop before it is killed; nil where nothing is said.
+	Grace *time.Duration
 	// FSGroup is the group that all files of a pod's volumes have; nil for none.
 	FSGroup    *int64
 	Hostname   string

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -64,6 +65,8 @@ func engine(t rapid.TB, words []string) engineService {
 			secrets = append(secrets, engineSecret(t, value))
 		case "--group":
 			groups = append(groups, value)
+		case "--stop-grace-period":
+			container["StopGracePeriod"] = engineTime(t, flag, value)
 		case "--hostname":
 			container["Hostname"] = value
 		case "--workdir":
@@ -93,6 +96,16 @@ func engine(t rapid.TB, words []string) engineService {
 		spec["Mode"] = map[string]any{"Replicated": map[string]any{"Replicas": replicas}}
 	}
 	return engineService{"Spec": spec}
+}
+
+// engineTime is a duration as docker takes it in a flag, and shows it.
+func engineTime(t rapid.TB, flag, value string) int64 {
+	t.Helper()
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		t.Fatalf("%s %s: %v", flag, value, err)
+	}
+	return int64(d)
 }
 
 func engineSecret(t rapid.TB, value string) map[string]any {
@@ -190,6 +203,9 @@ func facts(source *Source) map[string]string {
 			if l.Name != nameLabel {
 				say(l.Name, "label %s=%s", l.Name, l.Value)
 			}
+		}
+		if w.Grace != nil {
+			say("grace period", "grace period %s", w.Grace)
 		}
 		if w.Hostname != "" {
 			say(w.Hostname, "hostname %s", w.Hostname)
@@ -325,6 +341,9 @@ func aService(t *rapid.T) engineService {
 		"Dir": rapid.SampledFrom([]string{"", "/work"}).Draw(t, "dir"), "User": rapid.SampledFrom([]string{"", "1000", "1000:1001", "www"}).Draw(t, "user"),
 		"ReadOnly": rapid.Bool().Draw(t, "ro"), "TTY": rapid.Bool().Draw(t, "tty"), "Hostname": rapid.SampledFrom([]string{"", "h1", "H_1"}).Draw(t, "hostname"),
 		"Labels": rapid.MapOfN(word, nasty, 0, 2).Draw(t, "labels")}
+	if grace := rapid.SampledFrom([]int64{-1, 0, 1, 1_500_000_000, 10_000_000_000, 30_000_000_000, 3_600_000_000_000}).Draw(t, "grace period"); grace >= 0 {
+		container["StopGracePeriod"] = grace
+	}
 	if rapid.Bool().Draw(t, "entrypoint") {
 		container["Command"] = rapid.SliceOfN(nasty, 1, 3).Filter(func(s []string) bool { return s[0] != "" }).Draw(t, "command")
 	}
@@ -511,6 +530,10 @@ func aManifest(t *rapid.T) (string, map[string]bool) {
 	}
 	if rapid.Bool().Draw(t, "fsGroup") {
 		pod["securityContext"] = map[string]any{"fsGroup": 2000, "runAsUser": 1000}
+	}
+	// Not 10: the engine says that of every service.
+	if grace := rapid.SampledFrom([]int{-1, 0, 1, 30, 3600}).Draw(t, "grace period"); grace >= 0 {
+		pod["terminationGracePeriodSeconds"] = grace
 	}
 	kind := rapid.SampledFrom([]string{"Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}).Draw(t, "kind")
 	object := map[string]any{"kind": kind, "metadata": map[string]any{"name": word.Draw(t, "name"), "labels": map[string]any{"tier": "x"}, "annotations": rapid.MapOfN(word, nasty, 0, 2).Draw(t, "annotations")}}

@@ -79,7 +79,9 @@ func readService(o *object) Workload {
 		w.leave("EndpointSpec.Mode dnsrr")
 	}
 	container.ignore("Isolation", "Init")
-	w.leaveUnless(container, "StopGracePeriod", "10000000000")
+	if w.Grace = w.time(container, "StopGracePeriod", nanoseconds); w.Grace != nil && *w.Grace == usualGraceOfSwarm {
+		w.Grace = nil
+	}
 	if container.str("StopSignal") != "" && container.str("StopSignal") != "SIGTERM" {
 		w.leave("ContainerSpec.StopSignal")
 	}

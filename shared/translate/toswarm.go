@@ -436,6 +436,9 @@ func (s *service) create() [][]string {
 	if w.Hostname != "" {
 		flag("--hostname", untemplated(w.Hostname))
 	}
+	if grace := s.grace(); grace != "" {
+		flag("--stop-grace-period", grace)
+	}
 	if c.Dir != "" {
 		flag("--workdir", c.Dir)
 	}
@@ -492,6 +495,7 @@ func (s *service) compose() Fields {
 	out = out.with("entrypoint", list(dollarsAll(s.command))).with("command", list(dollarsAll(s.args)))
 	out = out.with("hostname", dollars(untemplated(w.Hostname))).with("working_dir", dollars(c.Dir)).with("user", c.User)
 	out = out.with("read_only", c.ReadOnly).with("tty", c.TTY).with("stdin_open", c.Stdin)
+	out = out.with("stop_grace_period", s.grace())
 	if len(c.Groups) > 0 {
 		w.note("the groups "+strings.Join(c.Groups, ", ")+" of its processes were left out", "docker stack deploy knows none")
 	}
