@@ -202,7 +202,7 @@ func (c *compose) service(name string, o *object) Workload {
 	if n, there := o.number("scale"); there {
 		w.Replicas = n
 	}
-	c.deploy(o.object("deploy"), &w)
+	c.deploy(o.object("deploy"), &k, &w)
 	w.Containers = []Container{k}
 	for _, at := range o.left() {
 		at = strings.TrimPrefix(at, "services."+name+".")
@@ -213,7 +213,7 @@ func (c *compose) service(name string, o *object) Workload {
 	return w
 }
 
-func (c *compose) deploy(o *object, w *Workload) {
+func (c *compose) deploy(o *object, k *Container, w *Workload) {
 	if o == nil {
 		return
 	}
@@ -233,6 +233,10 @@ func (c *compose) deploy(o *object, w *Workload) {
 		o.doc.complain(join(o.at, "mode"), "replicated, global, replicated-job or global-job")
 	}
 	w.Labels = pairsOrList(o, "labels")
+	resources := o.object("resources")
+	limits, reserved := resources.object("limits"), resources.object("reservations")
+	k.Limits = Amounts{w.amount(limits, "cpus", composeCPU), w.amount(limits, "memory", composeSize)}
+	k.Requests = Amounts{w.amount(reserved, "cpus", composeCPU), w.amount(reserved, "memory", composeSize)}
 	policy := o.object("restart_policy")
 	switch condition := policy.str("condition"); condition {
 	case "":

@@ -18,6 +18,7 @@ func (m *manifests) container(w *Workload, o *object, v volumes, user string) Co
 	if o.has("args") {
 		c.Args = o.strings("args")
 	}
+	c.resources(w, o.object("resources"))
 	security := o.object("securityContext")
 	c.User = userOf(security, user)
 	c.ReadOnly = security.boolean("readOnlyRootFilesystem")

@@ -164,6 +164,9 @@ kind: ConfigMap
 data: {a: /v/b}
 `,
 	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, command: [$$$(k), $$$$(k)], env: [{name: A, value: $(k)$(j)}, {name: j}], envFrom: [{secretRef: {name: s}}, {configMapRef: {name: m}}]}]}\n---\nkind: Secret\nmetadata: {name: s}\ndata: {k: , j: }\n",
+	"services: {a: {image: x, deploy: {resources: {limits: {cpus: '0.5', memory: 512M, pids: 1}, reservations: {cpus: .25, memory: 64mb}}}}, b: {image: x, deploy: {resources: {limits: {cpus: 1e9, memory: -1}}}}}",
+	`{"Spec":{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"i"},"Resources":{"Limits":{"NanoCPUs":9223372036854775807,"MemoryBytes":1},"Reservations":{"NanoCPUs":1234567,"MemoryBytes":1e99}}}}}`,
+	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, resources: {limits: {cpu: 100m, memory: 128Mi}, requests: {cpu: 0, memory: 1e9}}}, {name: d, image: x, resources: {limits: {cpu: 1E99, memory: .5Ei}}}]}\n",
 	"services: {a: {image: x, stop_grace_period: 1m30s}, b: {image: x, stop_grace_period: -1h}, c: {image: x, stop_grace_period: 9999999h}}",
 	`[{"Spec":{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"i","StopGracePeriod":1500000000}}}},{"Spec":{"Name":"v","TaskTemplate":{"ContainerSpec":{"Image":"i","StopGracePeriod":1e99}}}}]`,
 	"kind: Pod\nmetadata: {name: p}\nspec: {terminationGracePeriodSeconds: 9223372036854775807, containers: [{name: c, image: x}]}\n",

@@ -215,7 +215,7 @@ func (k *cluster) containerSpec() Fields {
 		}
 		ports = append(ports, port)
 	}
-	out = out.with("ports", ports)
+	out = out.with("ports", ports).with("resources", k.resources(c))
 	var security Fields
 	if c.User != "" {
 		uid, gid, _ := strings.Cut(c.User, ":")

@@ -115,12 +115,14 @@ type Container struct {
 	elsewhere []string
 	Files     []File
 	// Whole are secrets all of whose keys become files, where it isn't known which those are.
-	Whole      []Whole
-	Dir        string // where it starts
-	User       string // as the side has it: UID, UID:GID, :GID or a name
-	Groups     []string
-	ReadOnly   bool // its root
-	TTY, Stdin bool
+	Whole  []Whole
+	Dir    string // where it starts
+	User   string // as the side has it: UID, UID:GID, :GID or a name
+	Groups []string
+	// Limits are what it gets at most, Requests what is reserved for it.
+	Limits, Requests Amounts
+	ReadOnly         bool // its root
+	TTY, Stdin       bool
 }
 
 // Ref names a value at its side: in a Swarm Key is empty.

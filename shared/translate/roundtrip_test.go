@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,6 +68,8 @@ func engine(t rapid.TB, words []string) engineService {
 			groups = append(groups, value)
 		case "--stop-grace-period":
 			container["StopGracePeriod"] = engineTime(t, flag, value)
+		case "--limit-cpu", "--limit-memory", "--reserve-cpu", "--reserve-memory":
+			engineAmount(t, task, flag, value)
 		case "--hostname":
 			container["Hostname"] = value
 		case "--workdir":
@@ -106,6 +109,33 @@ func engineTime(t rapid.TB, flag, value string) int64 {
 		t.Fatalf("%s %s: %v", flag, value, err)
 	}
 	return int64(d)
+}
+
+// engineAmount sets one of a task's resources as docker does, and refuses what the engine refuses.
+func engineAmount(t rapid.TB, task map[string]any, flag, value string) {
+	t.Helper()
+	which, what, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "-")
+	of, key := map[string]string{"limit": "Limits", "reserve": "Reservations"}[which], map[string]string{"cpu": "NanoCPUs", "memory": "MemoryBytes"}[what]
+	number, factor, least := value, 1.0, 4<<20
+	if what == "cpu" {
+		factor, least = 1e9, 1_000_000
+	} else if i := strings.IndexAny(value, "KMG"); i >= 0 {
+		number, factor = value[:i], map[string]float64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[value[i:]]
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	amount := int64(math.Round(n * factor))
+	if err != nil || amount < int64(least) {
+		t.Fatalf("%s %s: %v", flag, value, err)
+	}
+	resources, _ := task["Resources"].(map[string]any)
+	if resources == nil {
+		resources = map[string]any{}
+		task["Resources"] = resources
+	}
+	if resources[of] == nil {
+		resources[of] = map[string]any{}
+	}
+	resources[of].(map[string]any)[key] = amount
 }
 
 func engineSecret(t rapid.TB, value string) map[string]any {
@@ -214,6 +244,11 @@ func facts(source *Source) map[string]string {
 			say("port", "port %+v", p)
 		}
 		for _, c := range w.Containers {
+			for what, n := range map[string]int64{"limit of CPU": c.Limits.CPU, "limit of memory": c.Limits.Memory, "request of CPU": c.Requests.CPU, "request of memory": c.Requests.Memory} {
+				if n > 0 {
+					say(what, "%s %d", what, n)
+				}
+			}
 			say("image", "image %s", c.Image)
 			say("command", "command %q", unfilled(append(slices.Clone(c.Command), c.Args...)...))
 			say("command", "entrypoint replaced: %v", len(c.Command) > 0)
@@ -358,7 +393,13 @@ func aService(t *rapid.T) engineService {
 		})
 	}
 	spec := map[string]any{"EndpointSpec": map[string]any{"Ports": ports}, "Name": rapid.StringMatching(`[a-z][a-zA-Z0-9_-]{0,8}[a-z0-9]`).Draw(t, "name"), "Labels": rapid.MapOfN(rapid.OneOf(word, rapid.Just("com.example/a")), nasty, 0, 3).Draw(t, "service labels")}
-	task := map[string]any{"ContainerSpec": container}
+	amounts := func(label string) map[string]any {
+		return map[string]any{
+			"NanoCPUs":    rapid.SampledFrom([]int64{0, 0, 1_000_000, 1_234_567, 500_000_000, 1_000_000_000, 2_250_000_000}).Draw(t, label+" of CPU"),
+			"MemoryBytes": rapid.SampledFrom([]int64{0, 0, 4 << 20, 6 << 20, 1e9, 7_654_321, 1 << 30}).Draw(t, label+" of memory"),
+		}
+	}
+	task := map[string]any{"ContainerSpec": container, "Resources": map[string]any{"Limits": amounts("limit"), "Reservations": amounts("reservation")}}
 	spec["TaskTemplate"] = task
 	n := rapid.IntRange(0, 4).Draw(t, "replicas")
 	switch rapid.SampledFrom([]string{"replicated", "global", "job"}).Draw(t, "mode") {
@@ -500,6 +541,17 @@ func aManifest(t *rapid.T) (string, map[string]bool) {
 		envFrom = append(envFrom, map[string]any{"prefix": rapid.SampledFrom([]string{"", "P_"}).Draw(t, "prefix"), "secretRef": map[string]any{"name": s, "optional": rapid.Bool().Draw(t, "optional")}})
 	}
 	container["envFrom"] = envFrom
+	resources := map[string]any{}
+	for _, of := range []string{"limits", "requests"} {
+		amounts := map[string]any{}
+		for what, all := range map[string][]string{"cpu": {"", "", "0", "1m", "100m", "0.5", "1", "1500m", "1e-1", "2.5e0"}, "memory": {"", "", "0", "1Mi", "128Mi", "1G", "1e9", "64M", "1234567890", "2Gi", "0.5Gi"}} {
+			if amount := rapid.SampledFrom(all).Draw(t, of+what); amount != "" {
+				amounts[what] = amount
+			}
+		}
+		resources[of] = amounts
+	}
+	container["resources"] = resources
 	pod := map[string]any{"containers": []any{container}, "volumes": volumes}
 	other := func(name string) map[string]any {
 		s, all := aSecret()

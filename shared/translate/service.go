@@ -73,6 +73,10 @@ func readService(o *object) Workload {
 	}
 	container := task.object("ContainerSpec")
 	c := readContainerSpec(container, &w)
+	resources := task.object("Resources")
+	limits, reserved := resources.object("Limits"), resources.object("Reservations")
+	c.Limits = Amounts{w.amount(limits, "NanoCPUs", wholeAmount), w.amount(limits, "MemoryBytes", wholeAmount)}
+	c.Requests = Amounts{w.amount(reserved, "NanoCPUs", wholeAmount), w.amount(reserved, "MemoryBytes", wholeAmount)}
 	w.Containers = []Container{c}
 	// What every engine says of every service.
 	if mode := spec.object("EndpointSpec").str("Mode"); mode == "dnsrr" {

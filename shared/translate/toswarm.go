@@ -448,6 +448,8 @@ func (s *service) create() [][]string {
 	for _, g := range c.Groups {
 		flag("--group", g)
 	}
+	limits, _ := s.resources()
+	groups = append(groups, limits...)
 	if c.ReadOnly {
 		flag("--read-only")
 	}
@@ -547,6 +549,8 @@ func (s *service) compose() Fields {
 	if w.Mode == Job && w.Parallel > 0 && w.Parallel != w.Replicas {
 		w.note("all of the job run at once", fmt.Sprintf("a Compose file has no word for %d at a time", w.Parallel))
 	}
+	_, resources := s.resources()
+	deploy = deploy.with("resources", resources)
 	var policy Fields
 	if w.Restart != Always && (w.Mode != Job || w.Restart == Never) {
 		policy = append(policy, Field{"condition", string(w.Restart)})
