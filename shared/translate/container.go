@@ -19,6 +19,7 @@ func (m *manifests) container(w *Workload, o *object, v volumes, user string) Co
 		c.Args = o.strings("args")
 	}
 	c.resources(w, o.object("resources"))
+	c.probes(w, o)
 	security := o.object("securityContext")
 	c.User = userOf(security, user)
 	c.ReadOnly = security.boolean("readOnlyRootFilesystem")

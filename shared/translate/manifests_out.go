@@ -216,6 +216,8 @@ func (k *cluster) containerSpec() Fields {
 		ports = append(ports, port)
 	}
 	out = out.with("ports", ports).with("resources", k.resources(c))
+	live, ready := k.probes(c)
+	out = out.with("livenessProbe", live).with("readinessProbe", ready)
 	var security Fields
 	if c.User != "" {
 		uid, gid, _ := strings.Cut(c.User, ":")

@@ -121,7 +121,8 @@ type Container struct {
 	Groups []string
 	// Limits are what it gets at most, Requests what is reserved for it.
 	Limits, Requests Amounts
-	ReadOnly         bool // its root
+	Health           *Health // nil where nothing is said
+	ReadOnly         bool    // its root
 	TTY, Stdin       bool
 }
 
@@ -177,6 +178,8 @@ type Note struct {
 	Workload string
 	// Text says what was done or left out, Reason why.
 	Text, Reason string
+	// whole: it is about what only a whole workload has.
+	whole bool
 }
 
 func (n Note) String() string {
@@ -193,12 +196,19 @@ func (n Note) String() string {
 // mostNotes is how many notes a workload has. Nobody reads more.
 const mostNotes = 500
 
-func (w *Workload) note(text, reason string) {
+func (w *Workload) note(text, reason string) { w.add(Note{Text: text, Reason: reason}) }
+
+// noteWhole notes what a patch or an update says nothing about.
+func (w *Workload) noteWhole(text, reason string) {
+	w.add(Note{Text: text, Reason: reason, whole: true})
+}
+
+func (w *Workload) add(note Note) {
 	switch n := len(w.notes); {
-	case slices.ContainsFunc(w.notes, func(n Note) bool { return n.Text == text && n.Reason == reason }) || n > mostNotes:
+	case slices.Contains(w.notes, note) || n > mostNotes:
 	case n == mostNotes:
 		w.notes = append(w.notes, Note{Text: "there is more that has no form at the other side", Reason: "these notes are too many to be read"})
 	default:
-		w.notes = append(w.notes, Note{Text: text, Reason: reason})
+		w.notes = append(w.notes, note)
 	}
 }

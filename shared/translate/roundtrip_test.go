@@ -29,7 +29,7 @@ func engine(t rapid.TB, words []string) engineService {
 	task := map[string]any{"ContainerSpec": container}
 	spec := map[string]any{"TaskTemplate": task, "Mode": map[string]any{"Replicated": map[string]any{"Replicas": 1}}}
 	labels, containerLabels := map[string]any{}, map[string]any{}
-	restart := map[string]any{}
+	restart, health := map[string]any{}, map[string]any{}
 	var env, ports, secrets, groups []any
 	replicas, parallel, mode := int64(1), int64(0), "replicated"
 	i := 3
@@ -70,6 +70,17 @@ func engine(t rapid.TB, words []string) engineService {
 			container["StopGracePeriod"] = engineTime(t, flag, value)
 		case "--limit-cpu", "--limit-memory", "--reserve-cpu", "--reserve-memory":
 			engineAmount(t, task, flag, value)
+		case "--health-cmd":
+			health["Test"] = []string{"CMD-SHELL", value}
+		case "--health-interval":
+			health["Interval"] = engineTime(t, flag, value)
+		case "--health-timeout":
+			health["Timeout"] = engineTime(t, flag, value)
+		case "--health-start-period":
+			health["StartPeriod"] = engineTime(t, flag, value)
+		case "--health-retries":
+			n, _ := strconv.ParseInt(value, 10, 64)
+			health["Retries"] = n
 		case "--hostname":
 			container["Hostname"] = value
 		case "--workdir":
@@ -87,6 +98,7 @@ func engine(t rapid.TB, words []string) engineService {
 		container["Args"] = rest
 	}
 	container["Env"], container["Secrets"], container["Labels"], container["Groups"] = env, secrets, containerLabels, groups
+	container["Healthcheck"] = health
 	spec["Labels"] = labels
 	spec["EndpointSpec"] = map[string]any{"Ports": ports}
 	task["RestartPolicy"] = restart
@@ -249,6 +261,16 @@ func facts(source *Source) map[string]string {
 					say(what, "%s %d", what, n)
 				}
 			}
+			if h := c.Health; h != nil && h.Off {
+				say("--no-healthcheck", "no health check")
+			} else if h != nil {
+				test := fmt.Sprintf("%q", h.Test)
+				if line, ok := h.line(); ok {
+					test = line
+				}
+				say("health check", "health check %s", test)
+				say("health check", "health check each %s, within %s, after %s, %d times", h.Interval, h.Timeout, h.StartPeriod, h.Retries)
+			}
 			say("image", "image %s", c.Image)
 			say("command", "command %q", unfilled(append(slices.Clone(c.Command), c.Args...)...))
 			say("command", "entrypoint replaced: %v", len(c.Command) > 0)
@@ -346,6 +368,36 @@ func fileTarget(t *rapid.T) string {
 
 func isWithin(file, dir string) bool { return strings.HasPrefix(file, dir+"/") }
 
+// aTest is the command of a health check.
+func aTest(t *rapid.T) []string {
+	if rapid.Bool().Draw(t, "a line") {
+		return []string{rapid.SampledFrom([]string{"/bin/sh", "sh"}).Draw(t, "shell"), "-c", nasty.Filter(func(s string) bool { return s != "" }).Draw(t, "line")}
+	}
+	return append([]string{word.Draw(t, "program")}, rapid.SliceOfN(nasty, 0, 2).Draw(t, "arguments")...)
+}
+
+// aHealth is the health check of a service.
+func aHealth(t *rapid.T) map[string]any {
+	health := map[string]any{}
+	switch rapid.SampledFrom([]string{"", "none", "shell", "command"}).Draw(t, "health check") {
+	case "":
+		return nil
+	case "none":
+		return map[string]any{"Test": []string{"NONE"}}
+	case "shell":
+		health["Test"] = []string{"CMD-SHELL", nasty.Filter(func(s string) bool { return s != "" }).Draw(t, "line")}
+	default:
+		health["Test"] = append([]string{"CMD"}, aTest(t)...)
+	}
+	for _, key := range []string{"Interval", "Timeout", "StartPeriod"} {
+		if n := rapid.SampledFrom([]int64{-1, 0, 1, 1_500, 90_000}).Draw(t, key); n >= 0 {
+			health[key] = n * 1_000_000
+		}
+	}
+	health["Retries"] = rapid.IntRange(0, 5).Draw(t, "retries")
+	return health
+}
+
 func aService(t *rapid.T) engineService {
 	var secrets, env []any
 	taken, names := map[string]bool{}, map[string]string{}
@@ -393,6 +445,9 @@ func aService(t *rapid.T) engineService {
 		})
 	}
 	spec := map[string]any{"EndpointSpec": map[string]any{"Ports": ports}, "Name": rapid.StringMatching(`[a-z][a-zA-Z0-9_-]{0,8}[a-z0-9]`).Draw(t, "name"), "Labels": rapid.MapOfN(rapid.OneOf(word, rapid.Just("com.example/a")), nasty, 0, 3).Draw(t, "service labels")}
+	if health := aHealth(t); health != nil {
+		container["Healthcheck"] = health
+	}
 	amounts := func(label string) map[string]any {
 		return map[string]any{
 			"NanoCPUs":    rapid.SampledFrom([]int64{0, 0, 1_000_000, 1_234_567, 500_000_000, 1_000_000_000, 2_250_000_000}).Draw(t, label+" of CPU"),
@@ -552,6 +607,23 @@ func aManifest(t *rapid.T) (string, map[string]bool) {
 		resources[of] = amounts
 	}
 	container["resources"] = resources
+	for _, name := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+		probe := map[string]any{}
+		switch rapid.SampledFrom([]string{"", "", "exec", "httpGet"}).Draw(t, name) {
+		case "":
+			continue
+		case "exec":
+			probe["exec"] = map[string]any{"command": aTest(t)}
+		default:
+			probe["httpGet"] = map[string]any{"path": "/healthz", "port": "http"}
+		}
+		for _, key := range []string{"periodSeconds", "timeoutSeconds", "initialDelaySeconds", "failureThreshold"} {
+			if n := rapid.SampledFrom([]int{-1, 0, 1, 45}).Draw(t, key); n >= 0 {
+				probe[key] = n
+			}
+		}
+		container[name] = probe
+	}
 	pod := map[string]any{"containers": []any{container}, "volumes": volumes}
 	other := func(name string) map[string]any {
 		s, all := aSecret()

@@ -74,6 +74,7 @@ func readService(o *object) Workload {
 	container := task.object("ContainerSpec")
 	c := readContainerSpec(container, &w)
 	resources := task.object("Resources")
+	c.Health = readHealth(&w, container.object("Healthcheck"))
 	limits, reserved := resources.object("Limits"), resources.object("Reservations")
 	c.Limits = Amounts{w.amount(limits, "NanoCPUs", wholeAmount), w.amount(limits, "MemoryBytes", wholeAmount)}
 	c.Requests = Amounts{w.amount(reserved, "NanoCPUs", wholeAmount), w.amount(reserved, "MemoryBytes", wholeAmount)}

@@ -449,7 +449,13 @@ func (s *service) create() [][]string {
 		flag("--group", g)
 	}
 	limits, _ := s.resources()
-	groups = append(groups, limits...)
+	health, _ := s.health()
+	groups = append(append(groups, limits...), health...)
+	if c.Health != nil {
+		if _, line := c.Health.line(); !line {
+			w.note("its health check is run by /bin/sh", "docker service create takes a line for a shell alone; a Compose file can do without one")
+		}
+	}
 	if c.ReadOnly {
 		flag("--read-only")
 	}
@@ -498,6 +504,8 @@ func (s *service) compose() Fields {
 	out = out.with("hostname", dollars(untemplated(w.Hostname))).with("working_dir", dollars(c.Dir)).with("user", c.User)
 	out = out.with("read_only", c.ReadOnly).with("tty", c.TTY).with("stdin_open", c.Stdin)
 	out = out.with("stop_grace_period", s.grace())
+	_, health := s.health()
+	out = out.with("healthcheck", health)
 	if len(c.Groups) > 0 {
 		w.note("the groups "+strings.Join(c.Groups, ", ")+" of its processes were left out", "docker stack deploy knows none")
 	}
