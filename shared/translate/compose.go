@@ -202,6 +202,7 @@ func (c *compose) service(name string, o *object) Workload {
 	if n, there := o.number("scale"); there {
 		w.Replicas = n
 	}
+	k.CapAdd, k.CapDrop = w.capabilities(o, "cap_add"), w.capabilities(o, "cap_drop")
 	k.Health = composeHealth(&w, o.object("healthcheck"))
 	c.deploy(o.object("deploy"), &k, &w)
 	w.Containers = []Container{k}

@@ -164,6 +164,7 @@ kind: ConfigMap
 data: {a: /v/b}
 `,
 	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, command: [$$$(k), $$$$(k)], env: [{name: A, value: $(k)$(j)}, {name: j}], envFrom: [{secretRef: {name: s}}, {configMapRef: {name: m}}]}]}\n---\nkind: Secret\nmetadata: {name: s}\ndata: {k: , j: }\n",
+	"services: {a: {image: x, init: true, cap_add: [NET_ADMIN, cap_net_raw, '', a b], cap_drop: [ALL]}}",
 	"services: {a: {image: x, healthcheck: {test: \"curl $$A | x\", interval: 1m, timeout: 1.5s, retries: 9999999999}}, b: {image: x, healthcheck: {test: [CMD, a, b], start_period: 1h}}, c: {image: x, healthcheck: {disable: true}}, d: {image: x, healthcheck: {interval: 3s}}}",
 	`{"Spec":{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"i","Healthcheck":{"Test":["CMD-SHELL","a $(B) $$(C)"],"Interval":1500000000,"Timeout":-1,"StartPeriod":9223372036854775807,"Retries":-1}}}}}`,
 	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, env: [{name: A, value: b}], livenessProbe: {exec: {command: [a, $(A) $$(A) $A]}}, startupProbe: {tcpSocket: {port: 1}, periodSeconds: 2147483647, failureThreshold: 2147483647}, readinessProbe: {exec: {command: [sh, -c, x]}}}, {name: d, image: x, readinessProbe: {exec: {command: []}}, livenessProbe: {httpGet: {path: /a?b, port: http}}}]}\n",

@@ -236,7 +236,7 @@ func (k *cluster) containerSpec() Fields {
 			}
 		}
 	}
-	security = security.with("readOnlyRootFilesystem", c.ReadOnly)
+	security = security.with("readOnlyRootFilesystem", c.ReadOnly).with("capabilities", k.capabilities(c))
 	out = out.with("securityContext", security).with("stdin", c.Stdin).with("tty", c.TTY)
 	return out.with("volumeMounts", k.mounts)
 }

@@ -122,8 +122,10 @@ type Container struct {
 	// Limits are what it gets at most, Requests what is reserved for it.
 	Limits, Requests Amounts
 	Health           *Health // nil where nothing is said
-	ReadOnly         bool    // its root
-	TTY, Stdin       bool
+	// CapAdd are capabilities beyond the usual ones, CapDrop those of them that it lacks; without CAP_.
+	CapAdd, CapDrop []string
+	ReadOnly        bool // its root
+	TTY, Stdin      bool
 }
 
 // Ref names a value at its side: in a Swarm Key is empty.

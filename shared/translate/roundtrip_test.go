@@ -70,6 +70,13 @@ func engine(t rapid.TB, words []string) engineService {
 			container["StopGracePeriod"] = engineTime(t, flag, value)
 		case "--limit-cpu", "--limit-memory", "--reserve-cpu", "--reserve-memory":
 			engineAmount(t, task, flag, value)
+		case "--cap-add", "--cap-drop":
+			key := map[string]string{"--cap-add": "CapabilityAdd", "--cap-drop": "CapabilityDrop"}[flag]
+			all, _ := container[key].([]string)
+			if value != "ALL" {
+				value = "CAP_" + value
+			}
+			container[key] = append(all, value)
 		case "--health-cmd":
 			health["Test"] = []string{"CMD-SHELL", value}
 		case "--health-interval":
@@ -261,6 +268,12 @@ func facts(source *Source) map[string]string {
 					say(what, "%s %d", what, n)
 				}
 			}
+			for _, name := range c.CapAdd {
+				say(name, "with the capability %s", name)
+			}
+			for _, name := range c.CapDrop {
+				say(name, "without the capability %s", name)
+			}
 			if h := c.Health; h != nil && h.Off {
 				say("--no-healthcheck", "no health check")
 			} else if h != nil {
@@ -353,6 +366,8 @@ var (
 	nasty      = rapid.OneOf(word, rapid.StringMatching(`[ -~]{0,12}`), rapid.SampledFrom([]string{
 		"", "yes", "0123", "1e3", "~", "a: b", "- x", "#", "$(HOME)", "$$(X)", "${X}", "{{.Node.Hostname}}", "a\nb\n", "'", `"`, `\`, "é☃", "*a", "&a", "!x", "0x1f", "12:30:45", " lead", "trail ", "|", ">",
 	}))
+	capabilities = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"ALL", "CAP_NET_ADMIN", "NET_RAW", "cap_chown"}), 0, 2, rapid.ID[string])
+
 	modes = rapid.SampledFrom([]int64{0o444, 0o400, 0o440, 0o644, 0o600, 0o777, 0o004})
 )
 
@@ -447,6 +462,10 @@ func aService(t *rapid.T) engineService {
 	spec := map[string]any{"EndpointSpec": map[string]any{"Ports": ports}, "Name": rapid.StringMatching(`[a-z][a-zA-Z0-9_-]{0,8}[a-z0-9]`).Draw(t, "name"), "Labels": rapid.MapOfN(rapid.OneOf(word, rapid.Just("com.example/a")), nasty, 0, 3).Draw(t, "service labels")}
 	if health := aHealth(t); health != nil {
 		container["Healthcheck"] = health
+	}
+	if rapid.Bool().Draw(t, "capabilities") {
+		container["CapabilityAdd"] = capabilities.Draw(t, "added")
+		container["CapabilityDrop"] = capabilities.Draw(t, "dropped")
 	}
 	amounts := func(label string) map[string]any {
 		return map[string]any{
@@ -607,6 +626,7 @@ func aManifest(t *rapid.T) (string, map[string]bool) {
 		resources[of] = amounts
 	}
 	container["resources"] = resources
+	container["securityContext"] = map[string]any{"capabilities": map[string]any{"add": capabilities.Draw(t, "added"), "drop": capabilities.Draw(t, "dropped")}}
 	for _, name := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
 		probe := map[string]any{}
 		switch rapid.SampledFrom([]string{"", "", "exec", "httpGet"}).Draw(t, name) {

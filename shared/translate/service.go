@@ -74,6 +74,7 @@ func readService(o *object) Workload {
 	container := task.object("ContainerSpec")
 	c := readContainerSpec(container, &w)
 	resources := task.object("Resources")
+	c.CapAdd, c.CapDrop = w.capabilities(container, "CapabilityAdd"), w.capabilities(container, "CapabilityDrop")
 	c.Health = readHealth(&w, container.object("Healthcheck"))
 	limits, reserved := resources.object("Limits"), resources.object("Reservations")
 	c.Limits = Amounts{w.amount(limits, "NanoCPUs", wholeAmount), w.amount(limits, "MemoryBytes", wholeAmount)}
@@ -83,7 +84,10 @@ func readService(o *object) Workload {
 	if mode := spec.object("EndpointSpec").str("Mode"); mode == "dnsrr" {
 		w.leave("EndpointSpec.Mode dnsrr")
 	}
-	container.ignore("Isolation", "Init")
+	container.ignore("Isolation")
+	if container.boolean("Init") {
+		w.leave("ContainerSpec.Init")
+	}
 	if w.Grace = w.time(container, "StopGracePeriod", nanoseconds); w.Grace != nil && *w.Grace == usualGraceOfSwarm {
 		w.Grace = nil
 	}

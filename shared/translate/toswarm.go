@@ -450,7 +450,7 @@ func (s *service) create() [][]string {
 	}
 	limits, _ := s.resources()
 	health, _ := s.health()
-	groups = append(append(groups, limits...), health...)
+	groups = slices.Concat(groups, s.capabilities(), limits, health)
 	if c.Health != nil {
 		if _, line := c.Health.line(); !line {
 			w.note("its health check is run by /bin/sh", "docker service create takes a line for a shell alone; a Compose file can do without one")
@@ -504,6 +504,8 @@ func (s *service) compose() Fields {
 	out = out.with("hostname", dollars(untemplated(w.Hostname))).with("working_dir", dollars(c.Dir)).with("user", c.User)
 	out = out.with("read_only", c.ReadOnly).with("tty", c.TTY).with("stdin_open", c.Stdin)
 	out = out.with("stop_grace_period", s.grace())
+	s.capabilities()
+	out = out.with("cap_add", list(c.CapAdd)).with("cap_drop", list(c.CapDrop))
 	_, health := s.health()
 	out = out.with("healthcheck", health)
 	if len(c.Groups) > 0 {
