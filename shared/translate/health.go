@@ -119,17 +119,21 @@ func (c *Container) probes(w *Workload, o *object) {
 		}
 	}
 	var others []string
+	reason := "a Swarm has one health check"
 	for _, p := range []*probe{live, start, ready} {
 		switch {
 		case p == nil || p == chosen:
 		case p.asks != "":
 			others = append(others, p.name+" ("+p.asks+")")
-		case p == ready && !chosen.health.same(p.health), p == start && !slices.Equal(chosen.health.Test, p.health.Test):
-			others = append(others, p.name)
+			reason = "a Swarm's health check is a command in the container, and the image may have none that asks this"
+		case !slices.Equal(chosen.health.Test, p.health.Test):
+			others = append(others, p.name+" (another command)")
+		case p == ready && !chosen.health.same(p.health):
+			others = append(others, p.name+" (other times)")
 		}
 	}
 	if len(others) > 0 {
-		w.noteWhole("of the probes of "+c.Name+" were left out: "+strings.Join(others, ", "), "a Swarm has one health check, which is a command in the container, and the image may have none that asks this")
+		w.noteWhole("of the probes of "+c.Name+" were left out: "+strings.Join(others, ", "), reason)
 	}
 	if chosen == nil {
 		return
@@ -137,9 +141,9 @@ func (c *Container) probes(w *Workload, o *object) {
 	h := chosen.health
 	switch {
 	case chosen == start:
-		w.noteWhole("the startupProbe of "+c.Name+" is its health check", "a Swarm has no other, goes on with it, and replaces a task that fails it")
+		w.noteWhole("the startupProbe of "+c.Name+" is its health check", "a Swarm has one, goes on with it, and replaces a task that fails it")
 	case chosen == ready:
-		w.noteWhole("the readinessProbe of "+c.Name+" is its health check", "a Swarm has no other, and replaces a task that fails it")
+		w.noteWhole("the readinessProbe of "+c.Name+" is its health check", "a Swarm has one, and replaces a task that fails it")
 	case start != nil:
 		// Until it has ended well, or has failed so often, nothing else is asked.
 		h.StartPeriod = max(h.StartPeriod, start.health.atMost())
