@@ -167,6 +167,7 @@ func (c *compose) service(name string, o *object) Workload {
 		Command: words(o, "entrypoint"), Args: words(o, "command"),
 	}
 	w.Hostname = o.str("hostname")
+	w.Grace = w.time(o, "stop_grace_period", composeTime)
 	if k.Image == "" && o.has("build") {
 		k.Image = name
 		w.note("the image is called "+name, "the file names no image, and only says how to build one; a registry has to have it under this name")
@@ -201,7 +202,9 @@ func (c *compose) service(name string, o *object) Workload {
 	if n, there := o.number("scale"); there {
 		w.Replicas = n
 	}
-	c.deploy(o.object("deploy"), &w)
+	k.CapAdd, k.CapDrop = w.capabilities(o, "cap_add"), w.capabilities(o, "cap_drop")
+	k.Health = composeHealth(&w, o.object("healthcheck"))
+	c.deploy(o.object("deploy"), &k, &w)
 	w.Containers = []Container{k}
 	for _, at := range o.left() {
 		at = strings.TrimPrefix(at, "services."+name+".")
@@ -212,7 +215,7 @@ func (c *compose) service(name string, o *object) Workload {
 	return w
 }
 
-func (c *compose) deploy(o *object, w *Workload) {
+func (c *compose) deploy(o *object, k *Container, w *Workload) {
 	if o == nil {
 		return
 	}
@@ -232,6 +235,10 @@ func (c *compose) deploy(o *object, w *Workload) {
 		o.doc.complain(join(o.at, "mode"), "replicated, global, replicated-job or global-job")
 	}
 	w.Labels = pairsOrList(o, "labels")
+	resources := o.object("resources")
+	limits, reserved := resources.object("limits"), resources.object("reservations")
+	k.Limits = Amounts{w.amount(limits, "cpus", composeCPU), w.amount(limits, "memory", composeSize)}
+	k.Requests = Amounts{w.amount(reserved, "cpus", composeCPU), w.amount(reserved, "memory", composeSize)}
 	policy := o.object("restart_policy")
 	switch condition := policy.str("condition"); condition {
 	case "":

@@ -18,9 +18,13 @@ func (m *manifests) container(w *Workload, o *object, v volumes, user string) Co
 	if o.has("args") {
 		c.Args = o.strings("args")
 	}
+	c.resources(w, o.object("resources"))
+	c.probes(w, o)
 	security := o.object("securityContext")
 	c.User = userOf(security, user)
 	c.ReadOnly = security.boolean("readOnlyRootFilesystem")
+	capabilities := security.object("capabilities")
+	c.CapAdd, c.CapDrop = w.capabilities(capabilities, "add"), w.capabilities(capabilities, "drop")
 	for _, e := range o.objects("envFrom") {
 		s := e.object("secretRef")
 		if s == nil {

@@ -164,6 +164,16 @@ kind: ConfigMap
 data: {a: /v/b}
 `,
 	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, command: [$$$(k), $$$$(k)], env: [{name: A, value: $(k)$(j)}, {name: j}], envFrom: [{secretRef: {name: s}}, {configMapRef: {name: m}}]}]}\n---\nkind: Secret\nmetadata: {name: s}\ndata: {k: , j: }\n",
+	"services: {a: {image: x, init: true, cap_add: [NET_ADMIN, cap_net_raw, '', a b], cap_drop: [ALL]}}",
+	"services: {a: {image: x, healthcheck: {test: \"curl $$A | x\", interval: 1m, timeout: 1.5s, retries: 9999999999}}, b: {image: x, healthcheck: {test: [CMD, a, b], start_period: 1h}}, c: {image: x, healthcheck: {disable: true}}, d: {image: x, healthcheck: {interval: 3s}}}",
+	`{"Spec":{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"i","Healthcheck":{"Test":["CMD-SHELL","a $(B) $$(C)"],"Interval":1500000000,"Timeout":-1,"StartPeriod":9223372036854775807,"Retries":-1}}}}}`,
+	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, env: [{name: A, value: b}], livenessProbe: {exec: {command: [a, $(A) $$(A) $A]}}, startupProbe: {tcpSocket: {port: 1}, periodSeconds: 2147483647, failureThreshold: 2147483647}, readinessProbe: {exec: {command: [sh, -c, x]}}}, {name: d, image: x, readinessProbe: {exec: {command: []}}, livenessProbe: {httpGet: {path: /a?b, port: http}}}]}\n",
+	"services: {a: {image: x, deploy: {resources: {limits: {cpus: '0.5', memory: 512M, pids: 1}, reservations: {cpus: .25, memory: 64mb}}}}, b: {image: x, deploy: {resources: {limits: {cpus: 1e9, memory: -1}}}}}",
+	`{"Spec":{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"i"},"Resources":{"Limits":{"NanoCPUs":9223372036854775807,"MemoryBytes":1},"Reservations":{"NanoCPUs":1234567,"MemoryBytes":1e99}}}}}`,
+	"kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, resources: {limits: {cpu: 100m, memory: 128Mi}, requests: {cpu: 0, memory: 1e9}}}, {name: d, image: x, resources: {limits: {cpu: 1E99, memory: .5Ei}}}]}\n",
+	"services: {a: {image: x, stop_grace_period: 1m30s}, b: {image: x, stop_grace_period: -1h}, c: {image: x, stop_grace_period: 9999999h}}",
+	`[{"Spec":{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"i","StopGracePeriod":1500000000}}}},{"Spec":{"Name":"v","TaskTemplate":{"ContainerSpec":{"Image":"i","StopGracePeriod":1e99}}}}]`,
+	"kind: Pod\nmetadata: {name: p}\nspec: {terminationGracePeriodSeconds: 9223372036854775807, containers: [{name: c, image: x}]}\n",
 	"kind: List\nitems: [{kind: List, items: []}]\n", "services: {w: {image: \"$${a}${b${c}\", secrets: {a: b}}}",
 }
 

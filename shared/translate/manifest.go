@@ -186,6 +186,11 @@ func (m *manifests) workload(w *Workload, o, spec, template *object) {
 			w.Annotations = append(w.Annotations, a)
 		}
 	}
+	// What has a uid comes from an API server, which says it of every pod.
+	w.Grace = w.time(template.object("spec"), "terminationGracePeriodSeconds", seconds)
+	if w.Grace != nil && *w.Grace == usualGraceOfKubernetes && metadata.has("uid") {
+		w.Grace = nil
+	}
 	metadata.ignore("creationTimestamp", "uid", "resourceVersion", "generation", "managedFields", "ownerReferences", "selfLink", "generateName")
 	pod := template.object("spec")
 	if template != o {
@@ -396,7 +401,6 @@ func (m *manifests) pod(w *Workload, o *object) {
 		w.note("the Secret "+s.str("name")+" for pulling images was left out", "a Swarm takes that from docker login: docker service create --with-registry-auth")
 	}
 	w.leaveUnless(o, "dnsPolicy", "ClusterFirst", "schedulerName", "default-scheduler", "serviceAccount", "default", "serviceAccountName", "default")
-	w.leaveUnless(o, "terminationGracePeriodSeconds", "30")
 	o.ignore("automountServiceAccountToken", "enableServiceLinks")
 	if w.Kind == "Pod" {
 		o.ignore("nodeName", "priority", "preemptionPolicy", "tolerations") // of a running one, the cluster's doing

@@ -163,6 +163,7 @@ func (k *cluster) podSpec() Fields {
 			w.note("the host name "+w.Hostname+" was left out", "Kubernetes takes no such name")
 		}
 	}
+	spec = k.grace(spec)
 	// A service gets neither a token of an API nor variables of its neighbours. Without the first, /run/secrets
 	// is free: the token would have to stand within it.
 	spec = append(spec, Field{"automountServiceAccountToken", false}, Field{"enableServiceLinks", false})
@@ -214,7 +215,9 @@ func (k *cluster) containerSpec() Fields {
 		}
 		ports = append(ports, port)
 	}
-	out = out.with("ports", ports)
+	out = out.with("ports", ports).with("resources", k.resources(c))
+	live, ready := k.probes(c)
+	out = out.with("livenessProbe", live).with("readinessProbe", ready)
 	var security Fields
 	if c.User != "" {
 		uid, gid, _ := strings.Cut(c.User, ":")
@@ -233,7 +236,7 @@ func (k *cluster) containerSpec() Fields {
 			}
 		}
 	}
-	security = security.with("readOnlyRootFilesystem", c.ReadOnly)
+	security = security.with("readOnlyRootFilesystem", c.ReadOnly).with("capabilities", k.capabilities(c))
 	out = out.with("securityContext", security).with("stdin", c.Stdin).with("tty", c.TTY)
 	return out.with("volumeMounts", k.mounts)
 }

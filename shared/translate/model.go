@@ -2,6 +2,7 @@ package translate
 
 import (
 	"slices"
+	"time"
 
 	"github.com/secretx/secretx/shared/secret"
 )
@@ -49,6 +50,8 @@ type Workload struct {
 	// Attempts is how often a job is tried anew, -1 where nothing is said.
 	Attempts int64
 	Schedule string // of a CronJob
+	// Grace is how long it has to stop before it is killed; nil where nothing is said.
+	Grace *time.Duration
 	// FSGroup is the group that all files of a pod's volumes have; nil for none.
 	FSGroup    *int64
 	Hostname   string
@@ -112,12 +115,17 @@ type Container struct {
 	elsewhere []string
 	Files     []File
 	// Whole are secrets all of whose keys become files, where it isn't known which those are.
-	Whole      []Whole
-	Dir        string // where it starts
-	User       string // as the side has it: UID, UID:GID, :GID or a name
-	Groups     []string
-	ReadOnly   bool // its root
-	TTY, Stdin bool
+	Whole  []Whole
+	Dir    string // where it starts
+	User   string // as the side has it: UID, UID:GID, :GID or a name
+	Groups []string
+	// Limits are what it gets at most, Requests what is reserved for it.
+	Limits, Requests Amounts
+	Health           *Health // nil where nothing is said
+	// CapAdd are capabilities beyond the usual ones, CapDrop those of them that it lacks; without CAP_.
+	CapAdd, CapDrop []string
+	ReadOnly        bool // its root
+	TTY, Stdin      bool
 }
 
 // Ref names a value at its side: in a Swarm Key is empty.
@@ -172,6 +180,8 @@ type Note struct {
 	Workload string
 	// Text says what was done or left out, Reason why.
 	Text, Reason string
+	// whole: it is about what only a whole workload has.
+	whole bool
 }
 
 func (n Note) String() string {
@@ -188,12 +198,19 @@ func (n Note) String() string {
 // mostNotes is how many notes a workload has. Nobody reads more.
 const mostNotes = 500
 
-func (w *Workload) note(text, reason string) {
+func (w *Workload) note(text, reason string) { w.add(Note{Text: text, Reason: reason}) }
+
+// noteWhole notes what a patch or an update says nothing about.
+func (w *Workload) noteWhole(text, reason string) {
+	w.add(Note{Text: text, Reason: reason, whole: true})
+}
+
+func (w *Workload) add(note Note) {
 	switch n := len(w.notes); {
-	case slices.ContainsFunc(w.notes, func(n Note) bool { return n.Text == text && n.Reason == reason }) || n > mostNotes:
+	case slices.Contains(w.notes, note) || n > mostNotes:
 	case n == mostNotes:
 		w.notes = append(w.notes, Note{Text: "there is more that has no form at the other side", Reason: "these notes are too many to be read"})
 	default:
-		w.notes = append(w.notes, Note{Text: text, Reason: reason})
+		w.notes = append(w.notes, note)
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -27,7 +29,7 @@ func engine(t rapid.TB, words []string) engineService {
 	task := map[string]any{"ContainerSpec": container}
 	spec := map[string]any{"TaskTemplate": task, "Mode": map[string]any{"Replicated": map[string]any{"Replicas": 1}}}
 	labels, containerLabels := map[string]any{}, map[string]any{}
-	restart := map[string]any{}
+	restart, health := map[string]any{}, map[string]any{}
 	var env, ports, secrets, groups []any
 	replicas, parallel, mode := int64(1), int64(0), "replicated"
 	i := 3
@@ -64,6 +66,28 @@ func engine(t rapid.TB, words []string) engineService {
 			secrets = append(secrets, engineSecret(t, value))
 		case "--group":
 			groups = append(groups, value)
+		case "--stop-grace-period":
+			container["StopGracePeriod"] = engineTime(t, flag, value)
+		case "--limit-cpu", "--limit-memory", "--reserve-cpu", "--reserve-memory":
+			engineAmount(t, task, flag, value)
+		case "--cap-add", "--cap-drop":
+			key := map[string]string{"--cap-add": "CapabilityAdd", "--cap-drop": "CapabilityDrop"}[flag]
+			all, _ := container[key].([]string)
+			if value != "ALL" {
+				value = "CAP_" + value
+			}
+			container[key] = append(all, value)
+		case "--health-cmd":
+			health["Test"] = []string{"CMD-SHELL", value}
+		case "--health-interval":
+			health["Interval"] = engineTime(t, flag, value)
+		case "--health-timeout":
+			health["Timeout"] = engineTime(t, flag, value)
+		case "--health-start-period":
+			health["StartPeriod"] = engineTime(t, flag, value)
+		case "--health-retries":
+			n, _ := strconv.ParseInt(value, 10, 64)
+			health["Retries"] = n
 		case "--hostname":
 			container["Hostname"] = value
 		case "--workdir":
@@ -81,6 +105,7 @@ func engine(t rapid.TB, words []string) engineService {
 		container["Args"] = rest
 	}
 	container["Env"], container["Secrets"], container["Labels"], container["Groups"] = env, secrets, containerLabels, groups
+	container["Healthcheck"] = health
 	spec["Labels"] = labels
 	spec["EndpointSpec"] = map[string]any{"Ports": ports}
 	task["RestartPolicy"] = restart
@@ -93,6 +118,43 @@ func engine(t rapid.TB, words []string) engineService {
 		spec["Mode"] = map[string]any{"Replicated": map[string]any{"Replicas": replicas}}
 	}
 	return engineService{"Spec": spec}
+}
+
+// engineTime is a duration as docker takes it in a flag, and shows it.
+func engineTime(t rapid.TB, flag, value string) int64 {
+	t.Helper()
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		t.Fatalf("%s %s: %v", flag, value, err)
+	}
+	return int64(d)
+}
+
+// engineAmount sets one of a task's resources as docker does, and refuses what the engine refuses.
+func engineAmount(t rapid.TB, task map[string]any, flag, value string) {
+	t.Helper()
+	which, what, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "-")
+	of, key := map[string]string{"limit": "Limits", "reserve": "Reservations"}[which], map[string]string{"cpu": "NanoCPUs", "memory": "MemoryBytes"}[what]
+	number, factor, least := value, 1.0, 4<<20
+	if what == "cpu" {
+		factor, least = 1e9, 1_000_000
+	} else if i := strings.IndexAny(value, "KMG"); i >= 0 {
+		number, factor = value[:i], map[string]float64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[value[i:]]
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	amount := int64(math.Round(n * factor))
+	if err != nil || amount < int64(least) {
+		t.Fatalf("%s %s: %v", flag, value, err)
+	}
+	resources, _ := task["Resources"].(map[string]any)
+	if resources == nil {
+		resources = map[string]any{}
+		task["Resources"] = resources
+	}
+	if resources[of] == nil {
+		resources[of] = map[string]any{}
+	}
+	resources[of].(map[string]any)[key] = amount
 }
 
 func engineSecret(t rapid.TB, value string) map[string]any {
@@ -191,6 +253,9 @@ func facts(source *Source) map[string]string {
 				say(l.Name, "label %s=%s", l.Name, l.Value)
 			}
 		}
+		if w.Grace != nil {
+			say("grace period", "grace period %s", w.Grace)
+		}
 		if w.Hostname != "" {
 			say(w.Hostname, "hostname %s", w.Hostname)
 		}
@@ -198,6 +263,27 @@ func facts(source *Source) map[string]string {
 			say("port", "port %+v", p)
 		}
 		for _, c := range w.Containers {
+			for what, n := range map[string]int64{"limit of CPU": c.Limits.CPU, "limit of memory": c.Limits.Memory, "request of CPU": c.Requests.CPU, "request of memory": c.Requests.Memory} {
+				if n > 0 {
+					say(what, "%s %d", what, n)
+				}
+			}
+			for _, name := range c.CapAdd {
+				say(name, "with the capability %s", name)
+			}
+			for _, name := range c.CapDrop {
+				say(name, "without the capability %s", name)
+			}
+			if h := c.Health; h != nil && h.Off {
+				say("--no-healthcheck", "no health check")
+			} else if h != nil {
+				test := fmt.Sprintf("%q", h.Test)
+				if line, ok := h.line(); ok {
+					test = line
+				}
+				say("health check", "health check %s", test)
+				say("health check", "health check each %s, within %s, after %s, %d times", h.Interval, h.Timeout, h.StartPeriod, h.Retries)
+			}
 			say("image", "image %s", c.Image)
 			say("command", "command %q", unfilled(append(slices.Clone(c.Command), c.Args...)...))
 			say("command", "entrypoint replaced: %v", len(c.Command) > 0)
@@ -280,6 +366,8 @@ var (
 	nasty      = rapid.OneOf(word, rapid.StringMatching(`[ -~]{0,12}`), rapid.SampledFrom([]string{
 		"", "yes", "0123", "1e3", "~", "a: b", "- x", "#", "$(HOME)", "$$(X)", "${X}", "{{.Node.Hostname}}", "a\nb\n", "'", `"`, `\`, "é☃", "*a", "&a", "!x", "0x1f", "12:30:45", " lead", "trail ", "|", ">",
 	}))
+	capabilities = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"ALL", "CAP_NET_ADMIN", "NET_RAW", "cap_chown"}), 0, 2, rapid.ID[string])
+
 	modes = rapid.SampledFrom([]int64{0o444, 0o400, 0o440, 0o644, 0o600, 0o777, 0o004})
 )
 
@@ -294,6 +382,36 @@ func fileTarget(t *rapid.T) string {
 }
 
 func isWithin(file, dir string) bool { return strings.HasPrefix(file, dir+"/") }
+
+// aTest is the command of a health check.
+func aTest(t *rapid.T) []string {
+	if rapid.Bool().Draw(t, "a line") {
+		return []string{rapid.SampledFrom([]string{"/bin/sh", "sh"}).Draw(t, "shell"), "-c", nasty.Filter(func(s string) bool { return s != "" }).Draw(t, "line")}
+	}
+	return append([]string{word.Draw(t, "program")}, rapid.SliceOfN(nasty, 0, 2).Draw(t, "arguments")...)
+}
+
+// aHealth is the health check of a service.
+func aHealth(t *rapid.T) map[string]any {
+	health := map[string]any{}
+	switch rapid.SampledFrom([]string{"", "none", "shell", "command"}).Draw(t, "health check") {
+	case "":
+		return nil
+	case "none":
+		return map[string]any{"Test": []string{"NONE"}}
+	case "shell":
+		health["Test"] = []string{"CMD-SHELL", nasty.Filter(func(s string) bool { return s != "" }).Draw(t, "line")}
+	default:
+		health["Test"] = append([]string{"CMD"}, aTest(t)...)
+	}
+	for _, key := range []string{"Interval", "Timeout", "StartPeriod"} {
+		if n := rapid.SampledFrom([]int64{-1, 0, 1, 1_500, 90_000}).Draw(t, key); n >= 0 {
+			health[key] = n * 1_000_000
+		}
+	}
+	health["Retries"] = rapid.IntRange(0, 5).Draw(t, "retries")
+	return health
+}
 
 func aService(t *rapid.T) engineService {
 	var secrets, env []any
@@ -325,6 +443,9 @@ func aService(t *rapid.T) engineService {
 		"Dir": rapid.SampledFrom([]string{"", "/work"}).Draw(t, "dir"), "User": rapid.SampledFrom([]string{"", "1000", "1000:1001", "www"}).Draw(t, "user"),
 		"ReadOnly": rapid.Bool().Draw(t, "ro"), "TTY": rapid.Bool().Draw(t, "tty"), "Hostname": rapid.SampledFrom([]string{"", "h1", "H_1"}).Draw(t, "hostname"),
 		"Labels": rapid.MapOfN(word, nasty, 0, 2).Draw(t, "labels")}
+	if grace := rapid.SampledFrom([]int64{-1, 0, 1, 1_500_000_000, 10_000_000_000, 30_000_000_000, 3_600_000_000_000}).Draw(t, "grace period"); grace >= 0 {
+		container["StopGracePeriod"] = grace
+	}
 	if rapid.Bool().Draw(t, "entrypoint") {
 		container["Command"] = rapid.SliceOfN(nasty, 1, 3).Filter(func(s []string) bool { return s[0] != "" }).Draw(t, "command")
 	}
@@ -339,7 +460,20 @@ func aService(t *rapid.T) engineService {
 		})
 	}
 	spec := map[string]any{"EndpointSpec": map[string]any{"Ports": ports}, "Name": rapid.StringMatching(`[a-z][a-zA-Z0-9_-]{0,8}[a-z0-9]`).Draw(t, "name"), "Labels": rapid.MapOfN(rapid.OneOf(word, rapid.Just("com.example/a")), nasty, 0, 3).Draw(t, "service labels")}
-	task := map[string]any{"ContainerSpec": container}
+	if health := aHealth(t); health != nil {
+		container["Healthcheck"] = health
+	}
+	if rapid.Bool().Draw(t, "capabilities") {
+		container["CapabilityAdd"] = capabilities.Draw(t, "added")
+		container["CapabilityDrop"] = capabilities.Draw(t, "dropped")
+	}
+	amounts := func(label string) map[string]any {
+		return map[string]any{
+			"NanoCPUs":    rapid.SampledFrom([]int64{0, 0, 1_000_000, 1_234_567, 500_000_000, 1_000_000_000, 2_250_000_000}).Draw(t, label+" of CPU"),
+			"MemoryBytes": rapid.SampledFrom([]int64{0, 0, 4 << 20, 6 << 20, 1e9, 7_654_321, 1 << 30}).Draw(t, label+" of memory"),
+		}
+	}
+	task := map[string]any{"ContainerSpec": container, "Resources": map[string]any{"Limits": amounts("limit"), "Reservations": amounts("reservation")}}
 	spec["TaskTemplate"] = task
 	n := rapid.IntRange(0, 4).Draw(t, "replicas")
 	switch rapid.SampledFrom([]string{"replicated", "global", "job"}).Draw(t, "mode") {
@@ -481,6 +615,35 @@ func aManifest(t *rapid.T) (string, map[string]bool) {
 		envFrom = append(envFrom, map[string]any{"prefix": rapid.SampledFrom([]string{"", "P_"}).Draw(t, "prefix"), "secretRef": map[string]any{"name": s, "optional": rapid.Bool().Draw(t, "optional")}})
 	}
 	container["envFrom"] = envFrom
+	resources := map[string]any{}
+	for _, of := range []string{"limits", "requests"} {
+		amounts := map[string]any{}
+		for what, all := range map[string][]string{"cpu": {"", "", "0", "1m", "100m", "0.5", "1", "1500m", "1e-1", "2.5e0"}, "memory": {"", "", "0", "1Mi", "128Mi", "1G", "1e9", "64M", "1234567890", "2Gi", "0.5Gi"}} {
+			if amount := rapid.SampledFrom(all).Draw(t, of+what); amount != "" {
+				amounts[what] = amount
+			}
+		}
+		resources[of] = amounts
+	}
+	container["resources"] = resources
+	container["securityContext"] = map[string]any{"capabilities": map[string]any{"add": capabilities.Draw(t, "added"), "drop": capabilities.Draw(t, "dropped")}}
+	for _, name := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+		probe := map[string]any{}
+		switch rapid.SampledFrom([]string{"", "", "exec", "httpGet"}).Draw(t, name) {
+		case "":
+			continue
+		case "exec":
+			probe["exec"] = map[string]any{"command": aTest(t)}
+		default:
+			probe["httpGet"] = map[string]any{"path": "/healthz", "port": "http"}
+		}
+		for _, key := range []string{"periodSeconds", "timeoutSeconds", "initialDelaySeconds", "failureThreshold"} {
+			if n := rapid.SampledFrom([]int{-1, 0, 1, 45}).Draw(t, key); n >= 0 {
+				probe[key] = n
+			}
+		}
+		container[name] = probe
+	}
 	pod := map[string]any{"containers": []any{container}, "volumes": volumes}
 	other := func(name string) map[string]any {
 		s, all := aSecret()
@@ -511,6 +674,10 @@ func aManifest(t *rapid.T) (string, map[string]bool) {
 	}
 	if rapid.Bool().Draw(t, "fsGroup") {
 		pod["securityContext"] = map[string]any{"fsGroup": 2000, "runAsUser": 1000}
+	}
+	// Not 10: the engine says that of every service.
+	if grace := rapid.SampledFrom([]int{-1, 0, 1, 30, 3600}).Draw(t, "grace period"); grace >= 0 {
+		pod["terminationGracePeriodSeconds"] = grace
 	}
 	kind := rapid.SampledFrom([]string{"Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}).Draw(t, "kind")
 	object := map[string]any{"kind": kind, "metadata": map[string]any{"name": word.Draw(t, "name"), "labels": map[string]any{"tier": "x"}, "annotations": rapid.MapOfN(word, nasty, 0, 2).Draw(t, "annotations")}}

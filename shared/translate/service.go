@@ -73,13 +73,24 @@ func readService(o *object) Workload {
 	}
 	container := task.object("ContainerSpec")
 	c := readContainerSpec(container, &w)
+	resources := task.object("Resources")
+	c.CapAdd, c.CapDrop = w.capabilities(container, "CapabilityAdd"), w.capabilities(container, "CapabilityDrop")
+	c.Health = readHealth(&w, container.object("Healthcheck"))
+	limits, reserved := resources.object("Limits"), resources.object("Reservations")
+	c.Limits = Amounts{w.amount(limits, "NanoCPUs", wholeAmount), w.amount(limits, "MemoryBytes", wholeAmount)}
+	c.Requests = Amounts{w.amount(reserved, "NanoCPUs", wholeAmount), w.amount(reserved, "MemoryBytes", wholeAmount)}
 	w.Containers = []Container{c}
 	// What every engine says of every service.
 	if mode := spec.object("EndpointSpec").str("Mode"); mode == "dnsrr" {
 		w.leave("EndpointSpec.Mode dnsrr")
 	}
-	container.ignore("Isolation", "Init")
-	w.leaveUnless(container, "StopGracePeriod", "10000000000")
+	container.ignore("Isolation")
+	if container.boolean("Init") {
+		w.leave("ContainerSpec.Init")
+	}
+	if w.Grace = w.time(container, "StopGracePeriod", nanoseconds); w.Grace != nil && *w.Grace == usualGraceOfSwarm {
+		w.Grace = nil
+	}
 	if container.str("StopSignal") != "" && container.str("StopSignal") != "SIGTERM" {
 		w.leave("ContainerSpec.StopSignal")
 	}

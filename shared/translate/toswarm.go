@@ -436,6 +436,9 @@ func (s *service) create() [][]string {
 	if w.Hostname != "" {
 		flag("--hostname", untemplated(w.Hostname))
 	}
+	if grace := s.grace(); grace != "" {
+		flag("--stop-grace-period", grace)
+	}
 	if c.Dir != "" {
 		flag("--workdir", c.Dir)
 	}
@@ -444,6 +447,14 @@ func (s *service) create() [][]string {
 	}
 	for _, g := range c.Groups {
 		flag("--group", g)
+	}
+	limits, _ := s.resources()
+	health, _ := s.health()
+	groups = slices.Concat(groups, s.capabilities(), limits, health)
+	if c.Health != nil {
+		if _, line := c.Health.line(); !line {
+			w.note("its health check is run by /bin/sh", "docker service create takes a line for a shell alone; a Compose file can do without one")
+		}
 	}
 	if c.ReadOnly {
 		flag("--read-only")
@@ -492,6 +503,11 @@ func (s *service) compose() Fields {
 	out = out.with("entrypoint", list(dollarsAll(s.command))).with("command", list(dollarsAll(s.args)))
 	out = out.with("hostname", dollars(untemplated(w.Hostname))).with("working_dir", dollars(c.Dir)).with("user", c.User)
 	out = out.with("read_only", c.ReadOnly).with("tty", c.TTY).with("stdin_open", c.Stdin)
+	out = out.with("stop_grace_period", s.grace())
+	s.capabilities()
+	out = out.with("cap_add", list(c.CapAdd)).with("cap_drop", list(c.CapDrop))
+	_, health := s.health()
+	out = out.with("healthcheck", health)
 	if len(c.Groups) > 0 {
 		w.note("the groups "+strings.Join(c.Groups, ", ")+" of its processes were left out", "docker stack deploy knows none")
 	}
@@ -543,6 +559,8 @@ func (s *service) compose() Fields {
 	if w.Mode == Job && w.Parallel > 0 && w.Parallel != w.Replicas {
 		w.note("all of the job run at once", fmt.Sprintf("a Compose file has no word for %d at a time", w.Parallel))
 	}
+	_, resources := s.resources()
+	deploy = deploy.with("resources", resources)
 	var policy Fields
 	if w.Restart != Always && (w.Mode != Job || w.Restart == Never) {
 		policy = append(policy, Field{"condition", string(w.Restart)})

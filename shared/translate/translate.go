@@ -333,7 +333,7 @@ func Translate(source *Source, options Options) (*Result, error) {
 
 // add numbers a note, unless it is about what the form doesn't have.
 func (r *Result) add(n Note, workload string) int {
-	if r.Form.wiring() && n.Reason == reasonLeft {
+	if r.Form.wiring() && (n.whole || n.Reason == reasonLeft) {
 		return 0
 	}
 	n.Number, n.Workload = len(r.Notes)+1, workload
