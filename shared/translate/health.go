@@ -91,6 +91,11 @@ func swarmHealth(w *Workload, o *object, test []string, names [4]string, read fu
 	return nil
 }
 
+// reads tells whether the command names a file.
+func (h *Health) reads(path string) bool {
+	return h != nil && slices.ContainsFunc(h.Test, func(word string) bool { return strings.Contains(word, path) })
+}
+
 // line is that of a shell, where the command is one.
 func (h *Health) line() (string, bool) {
 	if len(h.Test) == 3 && (h.Test[0] == "/bin/sh" || h.Test[0] == "sh") && h.Test[1] == "-c" {

@@ -51,6 +51,6 @@ func unwrap(c *Container) {
 	for _, v := range vars {
 		c.setEnv(&document{}, v)
 	}
-	c.Files = slices.DeleteFunc(files, func(f File) bool { return strings.HasPrefix(f.Path, envDirectory) })
+	c.Files = slices.DeleteFunc(files, func(f File) bool { return strings.HasPrefix(f.Path, envDirectory) && !c.Health.reads(f.Path) })
 	c.Command, c.Args = rest[1:], nil
 }
