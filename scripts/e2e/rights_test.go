@@ -307,6 +307,7 @@ func (r *rightsWorld) stay(name string, args []string) result {
 	}
 	r2 := result{code: 2}
 	if until(1) {
+		settled(&said)
 		r.how.change(r, name)
 		if until(2) {
 			r2.code = 0
@@ -328,6 +329,17 @@ func (r *rightsWorld) stay(name string, args []string) result {
 		}
 	}
 	return r2
+}
+
+// settled waits until a watch has compared everything for the last time, so that what changes now comes to it as a
+// change: it compares once more where an end has begun to be watched meanwhile. One that can't watch never rests.
+func settled(said *lines) {
+	last, since := -1, time.Now()
+	for began := time.Now(); time.Since(since) < 2*time.Second && time.Since(began) < 6*time.Second; time.Sleep(50 * time.Millisecond) {
+		if n := strings.Count(said.String(), ": compared "); n != last {
+			last, since = n, time.Now()
+		}
+	}
 }
 
 var named = regexp.MustCompile(`must allow "(\w+)" on "([a-z/]+)"`)
