@@ -58,9 +58,7 @@ func TestRefusesNewValue(t *testing.T) {
 			if action == swarm.UpdateFailureActionPause { // whoever comes later sees the same
 				isStuck(t, tr.settle(t, tr.move(t, tr.forth(t))), false, "paused", "unhealthy")
 			}
-			if err := tr.settle(t, tr.move(t, tr.back(t))); err != nil {
-				t.Error(err)
-			}
+			tr.returns(t)
 			tr.all(t, 2, tr.old)
 		})
 	}
@@ -81,9 +79,7 @@ func TestCrashes(t *testing.T) {
 				s.TaskTemplate.ContainerSpec.Command = []string{"sh", "-c", `test "$(cat /run/secrets/s)" = old || { sleep 1; exit 3; }; exec sleep 1000`}
 			})
 			isStuck(t, tr.settle(t, tr.move(t, tr.forth(t))), false, "non-zero exit (3)")
-			if err := tr.settle(t, tr.move(t, tr.back(t))); err != nil {
-				t.Error(err)
-			}
+			tr.returns(t)
 			tr.all(t, 1, tr.old)
 		})
 	}
@@ -210,9 +206,7 @@ func TestRolledBack(t *testing.T) {
 			if !errors.Is(err, endpoint.ErrMoved) || !strings.Contains(err.Error(), "rolled it back") {
 				t.Error(err)
 			}
-			if err := tr.settle(t, tr.move(t, tr.back(t))); err != nil {
-				t.Error(err)
-			}
+			tr.returns(t)
 			tr.all(t, 2, tr.old)
 		})
 	}
